@@ -1,0 +1,1 @@
+"""Adapters: each knows one outside tool and the runtime, and no model."""

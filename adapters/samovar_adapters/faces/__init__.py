@@ -1,0 +1,1 @@
+"""Faces as prompts, by the detector that comes with OpenCV."""

@@ -1,0 +1,22 @@
+"""Registers the face source. Imports nothing of it."""
+
+from __future__ import annotations
+
+from samovar.plugins import PromptSourceSpec, hookimpl
+
+__all__ = ["register_prompt_sources"]
+
+
+@hookimpl
+def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
+    """Boxes around faces."""
+    return (
+        PromptSourceSpec(
+            "faces",
+            "samovar_adapters.faces.source:HaarFaces",
+            "boxes around faces, by OpenCV's Haar cascades",
+            gives=("box",),
+            licence="BSD-3-Clause (Intel License Agreement for OpenCV)",
+            argument="CASCADE.xml",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""File formats: masks into files, and annotation files as prompts."""

@@ -1,0 +1,100 @@
+"""Files that are whole or absent: written beside their place and renamed into it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from samovar.errors import InputError, SamovarError
+
+__all__ = ["check_file", "check_folder", "failure", "partial", "sync", "write_folder", "write_whole"]
+
+
+def failure(path: Path, doing: str, error: OSError) -> SamovarError:
+    """The one-line error for an operating-system failure while `doing` something with `path`."""
+    return SamovarError(f"{path}: cannot {doing}: {error.strerror or error}; mend that and run again")
+
+
+def check_folder(path: Path, what: str) -> None:
+    """Make `path` a folder that files can be written into, parents and all.
+
+    Raises:
+        InputError: it is a file, or may not be written to.
+    """
+    # os.path and not Path: a folder that may not be looked into is then not there, and making it says why.
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
+        raise InputError(f"{what} needs a folder; {str(path)!r} is a file; name a folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The only honest test of permission, on any file system, is to write.
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{what} cannot write into {str(path)!r}: {error.strerror or error}; name another folder"
+        ) from error
+
+
+def check_file(path: Path, what: str) -> None:
+    """Make sure that a file can be written at `path`, making its parent folders.
+
+    Raises:
+        InputError: it is a folder, or its folder may not be written to.
+    """
+    if os.path.isdir(path):  # noqa: PTH112
+        raise InputError(f"{what} needs a file; {str(path)!r} is a folder; name a file in it")
+    check_folder(path.parent, what)
+
+
+def partial(path: Path) -> Path:
+    """Where `path` is written before it is whole. Always the same name, so a second try replaces what a kill left."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def sync(descriptor: int) -> None:
+    """Wait until a file's bytes are on the disk."""
+    os.fsync(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, making its folders; a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        SamovarError: it cannot be written (a full disk, a name that is too long).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(partial(path), data)
+        partial(path).replace(path)
+    except OSError as error:
+        raise failure(path, "write", error) from error
+
+
+def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write a folder of files (name, data); a kill at any moment leaves it with all of them or absent.
+
+    Raises:
+        SamovarError: it cannot be written.
+    """
+    fresh = partial(path)
+    try:
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(parents=True)
+        for name, data in files:
+            _write(fresh / name, data)
+        if path.is_dir():  # a folder cannot be renamed over a full one
+            shutil.rmtree(path)
+        fresh.replace(path)
+    except OSError as error:
+        raise failure(path, "write", error) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        sync(file.fileno())

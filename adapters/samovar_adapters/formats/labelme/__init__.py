@@ -1,0 +1,1 @@
+"""labelme's JSON files: written so that labelme opens them, and read as prompts."""

@@ -1,0 +1,204 @@
+"""labelme's JSON files as prompts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samovar.errors import InputError, PromptError
+from samovar.image import Image
+from samovar.masks import Masks
+from samovar_adapters.formats.annotations import Annotation, AnnotationSource, Wanted
+from samovar_adapters.formats.lookup import NameIndex, name_of
+from samovar_adapters.formats.sink import files_below
+
+__all__ = ["LabelmeSource", "boxes", "drawn", "masks", "points"]
+
+_AREAS = {"polygon", "rectangle", "oriented_rectangle", "circle", "mask"}
+_CLICKS = {"point", "points", "line", "linestrip"}
+
+
+class LabelmeSource(AnnotationSource):
+    """The shapes in labelme's JSON files: a folder of them, or one file.
+
+    A file belongs to the image whose name it has but for the suffix (`b.json` or `b.jpg.json` to `b.jpg`), and whose
+    name it says. Shapes that share a `group_id` and a label are one object. Its id is the place of its first shape in
+    the file, from 0.
+
+    Args:
+        path: a folder or a file.
+        wanted: "drawn" (areas as boxes; points, and the corners of lines, as points; both in one group as both),
+            "boxes" (of areas), "points" (one deepest inside an area, or as drawn) or "masks" (of areas).
+
+    Raises:
+        InputError: no such folder or file.
+    """
+
+    def __init__(self, path: str | None, wanted: Wanted = "drawn") -> None:
+        super().__init__(wanted)
+        if not path:
+            raise InputError("labelme needs a folder of its JSON files, or one; name it, as in labelme=annotations/")
+        root = Path(path)
+        if not root.exists():
+            raise InputError(f"{path}: no such file or folder; expected labelme's JSON files")
+        self._files = list(files_below(root, ".json")) if root.is_dir() else [root]
+        base = root if root.is_dir() else root.parent
+        names = [file.relative_to(base).as_posix().removesuffix(".json") for file in self._files]
+        self._names = NameIndex(names, path)
+
+    def annotations(self, image: Image) -> Iterable[Annotation]:
+        """One for each object, in the order of their first shapes."""
+        found = self._found(image)
+        if found is None:
+            return
+        file, content = found
+        size = content.get("imageWidth"), content.get("imageHeight")
+        if None not in size and size != (image.width, image.height):
+            raise PromptError(
+                f"{image.name}: {file} says that it is {size[0]}×{size[1]} pixels but it is "
+                f"{image.width}×{image.height}; expected annotations of this very image"
+            )
+        for place, shapes in _objects(file, content):
+            yield _annotation(f"{file}: shapes[{place}]", place, shapes, image)
+
+    def _found(self, image: Image) -> tuple[Path, dict[str, Any]] | None:
+        name = name_of(image)
+        for wanted in (name, str(PurePosixPath(name).with_suffix(""))):
+            index = self._names.find(wanted)
+            if index is not None:
+                content = _read(self._files[index])
+                if PurePosixPath(content["imagePath"].replace("\\", "/")).name == PurePosixPath(name).name:
+                    return self._files[index], content
+        return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: is not valid JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("imagePath"), str):
+        raise InputError(f'{file}: expected a labelme file with "imagePath" and "shapes"')
+    shapes = content.get("shapes")
+    if not isinstance(shapes, list):
+        raise InputError(f"{file}: shapes: expected a list; got {shapes!r:.60}")
+    for place, shape in enumerate(shapes):
+        problem = _problem(shape)
+        if problem is not None:
+            raise InputError(f"{file}: shapes[{place}]: {problem}")
+    return content
+
+
+def _problem(shape: Any) -> str | None:
+    """What is wrong with a shape, if anything."""
+    if not isinstance(shape, dict):
+        return f"expected an object; got {shape!r:.60}"
+    kind, at = _kind(shape), shape.get("points")
+    if not isinstance(shape.get("label"), str):
+        return f"label: expected text; got {shape.get('label')!r:.60}"
+    if kind not in _AREAS | _CLICKS:
+        return f"shape_type: expected one of {', '.join(sorted(_AREAS | _CLICKS))}; got {kind!r:.60}"
+    least = {"polygon": 3, "oriented_rectangle": 4, "circle": 2, "rectangle": 2, "mask": 2}.get(kind, 1)
+    if not isinstance(at, list) or len(at) < least or not all(map(_is_point, at)):
+        return f"points: expected at least {least} of [x, y]; got {at!r:.60}"
+    if not isinstance(shape.get("group_id"), (int, str, type(None))):
+        return f"group_id: expected an integer; got {shape['group_id']!r:.60}"
+    return None
+
+
+def _is_point(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(number, (int, float)) and math.isfinite(number) for number in value)
+    )
+
+
+def _kind(shape: dict[str, Any]) -> str:
+    return str(shape.get("shape_type") or "polygon")
+
+
+def _objects(file: Path, content: dict[str, Any]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The shapes of each object, with the place of the first of them."""
+    groups: dict[Any, tuple[int, list[dict[str, Any]]]] = {}
+    alone = count()
+    for place, shape in enumerate(content["shapes"]):
+        group = shape.get("group_id")
+        key = ("alone", next(alone)) if group is None else ("group", group, shape["label"])
+        groups.setdefault(key, (place, []))[1].append(shape)
+    yield from groups.values()
+
+
+def _annotation(where: str, place: int, shapes: list[dict[str, Any]], image: Image) -> Annotation:
+    areas = [shape for shape in shapes if _kind(shape) in _AREAS]
+    clicks = [(float(x), float(y)) for shape in shapes if _kind(shape) in _CLICKS for x, y in shape["points"]]
+    rings = [_ring(shape) for shape in areas if _kind(shape) != "mask"]
+    outline: Any = rings or None
+    if len(rings) < len(areas):
+        drawn = [Masks.from_polygons([[ring]], image.width, image.height) for ring in rings]
+        painted = [_painted(where, shape, image) for shape in areas if _kind(shape) == "mask"]
+        outline = Masks.concat([*drawn, *painted]).union()
+    corners = np.concatenate([np.asarray(ring, float) for ring in rings]) if rings else None
+    box = None  # with a painted mask among them, the box is the mask's
+    if corners is not None and len(rings) == len(areas):
+        box = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+    return Annotation(where, shapes[0]["label"], place, box, outline, clicks)
+
+
+def _ring(shape: dict[str, Any]) -> list[tuple[float, float]]:
+    at = [(float(x), float(y)) for x, y in shape["points"]]
+    if _kind(shape) == "circle":
+        (cx, cy), (px, py) = at[:2]
+        radius = math.hypot(px - cx, py - cy)
+        angles = np.linspace(0, 2 * math.pi, max(16, math.ceil(2 * radius)), endpoint=False)
+        return [(cx + radius * math.cos(angle), cy + radius * math.sin(angle)) for angle in angles.tolist()]
+    if _kind(shape) == "rectangle" and len(at) == 2:
+        (x1, y1), (x2, y2) = at
+        return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+    return at
+
+
+def _painted(where: str, shape: dict[str, Any], image: Image) -> Masks:
+    """A shape of type "mask": a PNG in base64 whose top left pixel is at the first point."""
+    try:
+        data = base64.b64decode(shape.get("mask") or "", validate=True)
+        crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    except (binascii.Error, TypeError, ValueError, cv2.error):
+        crop = None
+    if crop is None:
+        raise InputError(f"{where}: mask: expected a PNG in base64; got {shape.get('mask')!r:.40}")
+    x, y = (int(value) for value in shape["points"][0])
+    left, top = max(-x, 0), max(-y, 0)
+    inside = crop[top : max(image.height - y, 0), left : max(image.width - x, 0)] > 0
+    return Masks.from_crops([inside], [(max(x, 0), max(y, 0))], image.width, image.height)
+
+
+def drawn(argument: str | None) -> LabelmeSource:
+    """Each object as it was drawn: areas as boxes, points as points."""
+    return LabelmeSource(argument, "drawn")
+
+
+def boxes(argument: str | None) -> LabelmeSource:
+    """Each area as its box."""
+    return LabelmeSource(argument, "boxes")
+
+
+def points(argument: str | None) -> LabelmeSource:
+    """Each object as points."""
+    return LabelmeSource(argument, "points")
+
+
+def masks(argument: str | None) -> LabelmeSource:
+    """Each area as its mask."""
+    return LabelmeSource(argument, "masks")

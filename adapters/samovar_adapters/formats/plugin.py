@@ -1,0 +1,51 @@
+"""Registers the formats. Imports none of them."""
+
+from __future__ import annotations
+
+from samovar.kinds import Kind
+from samovar.plugins import MaskSinkSpec, PromptSourceSpec, hookimpl
+
+__all__ = ["register_mask_sinks", "register_prompt_sources"]
+
+_HERE = "samovar_adapters.formats"
+_SINKS = (
+    MaskSinkSpec("coco", f"{_HERE}.coco.sink:CocoSink", "one COCO annotation file, as compressed RLE", ".json"),
+    MaskSinkSpec("labelme", f"{_HERE}.labelme.sink:LabelmeSink", "a labelme file an image", "", ".json"),
+    MaskSinkSpec("labelmap", f"{_HERE}.labelmap:LabelMapSink", "a 16-bit PNG of mask numbers an image", "", ".png"),
+    MaskSinkSpec("npz", f"{_HERE}.npz:NpzSink", "a NumPy archive an image, exact and complete", "", ".npz"),
+    MaskSinkSpec("png", f"{_HERE}.png:PngSink", "a black and white PNG a mask, in a folder an image", ""),
+    MaskSinkSpec("polygons", f"{_HERE}.polygons:PolygonsSink", "polygons with holes, JSON an image", "", ".json"),
+    MaskSinkSpec("yolo", f"{_HERE}.yolo.sink:YoloSink", "a YOLO segmentation data set", ""),
+)
+
+
+@hookimpl
+def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
+    """The file formats that masks can be written in."""
+    return _SINKS
+
+
+@hookimpl
+def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
+    """Annotation files as boxes, points or masks."""
+    return (
+        *_sources("coco", "a COCO annotation file", "FILE.json"),
+        *_sources("labelme", "labelme files", "FOLDER"),
+        *_sources("yolo", "a YOLO data set", "FOLDER"),
+    )
+
+
+def _sources(name: str, what: str, argument: str) -> tuple[PromptSourceSpec, ...]:
+    def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
+        place = f"{_HERE}.{name}.source:{target}"
+        return PromptSourceSpec(name + suffix, place, summary, gives, argument=argument)
+
+    drawn = name == "labelme"
+    return (
+        spec("", "drawn" if drawn else "boxes", f"{what}: as drawn, boxes or points", "box", "points")
+        if drawn
+        else spec("", "boxes", f"the boxes of {what}", "box"),
+        spec("-boxes", "boxes", f"the boxes of {what}", "box"),
+        spec("-points", "points", f"{what}: a point deep inside each object", "points"),
+        spec("-masks", "masks", f"the masks of {what}", "mask"),
+    )

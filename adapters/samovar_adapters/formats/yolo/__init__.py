@@ -1,0 +1,1 @@
+"""YOLO data sets: a text file of normalised outlines for every image, written and read as prompts."""

@@ -1,0 +1,14 @@
+"""Registers the overlay sink. Imports nothing of it."""
+
+from __future__ import annotations
+
+from samovar.plugins import MaskSinkSpec, hookimpl
+
+__all__ = ["register_mask_sinks"]
+
+
+@hookimpl
+def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
+    """Pictures of masks."""
+    target = "samovar_adapters.overlay.sink:OverlaySink"
+    return (MaskSinkSpec("overlay", target, "the picture with its masks outlined and numbered", "", ".png"),)

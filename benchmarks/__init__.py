@@ -1,0 +1,1 @@
+"""Side-by-side comparisons: each module is a script that prints one table of results."""

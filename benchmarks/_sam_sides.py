@@ -1,0 +1,154 @@
+"""Both sides of the comparison in `benchmarks.sam`: the same weights in the reference's model and in ours."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from samovar import Masks, Prompts
+from samovar.protocols import DecodeOptions
+
+SIZES = {"1.5": (1500, 1000), "12": (4242, 2828)}
+"""Width and height of 1.5 and 12 megapixels, of one shape, so that one embedding serves both."""
+
+
+def boxes(count: int, width: int, height: int) -> np.ndarray:
+    """count×4 float32: from a twentieth to half of the image's shorter side."""
+    random = np.random.default_rng(0)
+    size = random.uniform(0.05, 0.5, (count, 2)) * min(width, height)
+    corner = random.uniform(0, 1, (count, 2)) * ([width, height] - size)
+    return np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+
+
+def encoded(mask: np.ndarray) -> bytes:
+    """Compressed COCO counts of an H×W mask."""
+    from pycocotools import mask as coco
+
+    counts: bytes = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    return counts
+
+
+class Sides:
+    """Both implementations over the same weights and one embedded photo."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import torch
+        from segment_anything import SamPredictor, sam_model_registry
+
+        from samovar_plugins.sam.loading import assemble, choose_dtype
+        from tests.plugins.sam.structured import structured_weights
+        from tests.plugins.sam.weights import Sizes
+
+        self.torch, self.options = torch, options
+        torch.set_num_threads(options.threads)
+        torch.set_grad_enabled(False)
+        weights = structured_weights("sam", Sizes(1024, 256, 768, 12, 12, 14, 2048))
+        self.weights = weights
+        self.reference = sam_model_registry["vit_b"]()
+        self.reference.load_state_dict(weights)
+        self.reference = self.reference.eval().to(options.device)
+        dtype = choose_dtype(options.dtype, options.device)
+        self.ours = assemble("sam", weights, fingerprint="bench", device=options.device, dtype=dtype)
+        self.predictor = SamPredictor(self.reference)
+        self.photo = self._photo(*SIZES["1.5"])
+        self.embedding = self.ours.encode([self.photo])[0]
+
+    def _photo(self, width: int, height: int) -> Any:
+        import PIL.Image
+
+        from samovar import Image
+        from tests.conftest import ROOT
+
+        with PIL.Image.open(ROOT / "docs" / "assets" / "photo.jpg") as photo:
+            return Image(photo.convert("RGB").resize((width, height), PIL.Image.Resampling.BICUBIC))
+
+    def synchronised(self, side: Callable[[], Any]) -> Callable[[], Any]:
+        """`side`, waiting for the device to finish."""
+        if not self.options.device.startswith("cuda"):
+            return side
+
+        def wait() -> Any:
+            answer = side()
+            self.torch.cuda.synchronize()
+            return answer
+
+        return wait
+
+    def look_at(self, size: str) -> Any:
+        """Give the reference's predictor our embedding as that of an image of `size`; return ours."""
+        width, height = SIZES[size]
+        predictor, torch = self.predictor, self.torch
+        features = torch.as_tensor(np.array(self.embedding.tensors["image"]))
+        predictor.features = features[None].float().to(self.options.device)
+        predictor.original_size = (height, width)
+        predictor.input_size = predictor.transform.get_preprocess_shape(height, width, 1024)
+        predictor.is_image_set = True
+        return replace(self.embedding, width=width, height=height)
+
+    # ------------------------------------------------------------------------------------------------- reference
+
+    def reference_logits(self, given: np.ndarray, chunk: int) -> Any:
+        """N×1×256×256 by the reference's decoder, `chunk` boxes at a time."""
+        torch, sam, predictor = self.torch, self.reference, self.predictor
+        scaled = torch.as_tensor(predictor.transform.apply_boxes(given, predictor.original_size), dtype=torch.float)
+        found = []
+        for part in scaled.to(self.options.device).split(chunk):
+            sparse, dense = sam.prompt_encoder(points=None, boxes=part, masks=None)
+            found.append(
+                sam.mask_decoder(
+                    image_embeddings=predictor.features,
+                    image_pe=sam.prompt_encoder.get_dense_pe(),
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                    multimask_output=False,
+                )[0]
+            )
+        return torch.cat(found)
+
+    def reference_rle(self, given: np.ndarray, chunk: int) -> list[bytes]:
+        """Compressed COCO counts by `predict_torch` and pycocotools."""
+        found = []
+        for start in range(0, len(given), chunk):
+            scaled = self.predictor.transform.apply_boxes(given[start : start + chunk], self.predictor.original_size)
+            tensor = self.torch.as_tensor(scaled, dtype=self.torch.float, device=self.options.device)
+            masks, _, _ = self.predictor.predict_torch(None, None, tensor, multimask_output=False)
+            found += [encoded(mask) for mask in masks[:, 0].cpu().numpy()]
+        return found
+
+    # ------------------------------------------------------------------------------------------------- ours
+
+    def decode(self, embedding: Any, prompts: Prompts, **options: Any) -> Masks:
+        """Our masks."""
+        return self.ours.decode([embedding], [prompts], DecodeOptions(**options))[0]
+
+    def our_logits(self, embedding: Any, given: np.ndarray) -> Any:
+        """N×1×256×256 by our decoder, without what comes after."""
+        from samovar_plugins.sam.prompts import group_prompts
+
+        parts = self.ours._parts
+        (group,) = group_prompts(Prompts.from_boxes(given), parts.frame.scale(embedding.width, embedding.height))
+        shared = parts.decoder.share(self.ours._tensors(embedding), None)
+        step = 4 if self.options.device == "cpu" else len(given)
+        found = [
+            parts.decoder(shared, parts.prompts.tokens(group[start : start + step]), several=False, best=False).logits
+            for start in range(0, len(given), step)
+        ]
+        return self.torch.cat(found)
+
+
+class Embedded:
+    """A segmenter whose image has been encoded already."""
+
+    def __init__(self, segmenter: Any, embedding: Any) -> None:
+        self._segmenter, self._embedding = segmenter, embedding
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._segmenter, name)
+
+    def encode(self, images: Sequence[Any]) -> list[Any]:
+        """The embedding, for every image."""
+        return [self._embedding for _ in images]

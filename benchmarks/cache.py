@@ -1,0 +1,229 @@
+"""The embedding cache beside going without, and beside what others keep tensors in. One run, interleaved.
+
+`python -m benchmarks.cache` prints:
+
+- a click on an image that another process has encoded before, against encoding it again (the default model, and SAM's
+  ViT-B with random weights if torch is installed);
+- finding an embedding by the picture's file, against decoding the picture first;
+- a warm hit in memory and on disk, against `np.load`, diskcache and zarr on the same tensors (what is not installed is
+  left out: `pip install diskcache zarr`);
+- `samovar cache warm`, against the bare loop over the encoder;
+- hashing and looking up a 12-megapixel image, against sha256 of its pixels;
+- 8-bit entries against half precision: bytes, and how far masks move (MobileSAM, random weights).
+
+Times are medians of interleaved repeats; ratios are of those. The pages read are in the kernel's cache, as after
+writing them: what is compared is the work, not the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import samovar
+from benchmarks._cache_models import click_in_new_process, sam_weights
+from benchmarks._cache_reads import Reads, tensor_sets
+from samovar.cache import Cache, CacheConfig, DiskTier
+from samovar.cache.alias import AliasTable
+from samovar.cache.warm import warm
+
+HEAD = f"{'work':<46} {'against':<32} {'ours':>10} {'theirs':>10} {'ratio':>7}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images and repeats, and no ViT-B")
+    parser.add_argument("--only", nargs="*", choices=sorted(ROWS), help="only these rows")
+    options = parser.parse_args()
+    print(HEAD)
+    for name, rows in ROWS.items():
+        if not options.only or name in options.only:
+            with tempfile.TemporaryDirectory() as folder:
+                for row in rows(Path(folder), options.quick):
+                    print(row, flush=True)
+
+
+def line(work: str, against: str, ours: float, theirs: float) -> str:
+    """One row; both in milliseconds, and how many times less ours is."""
+    return f"{work:<46} {against:<32} {ours:>7.2f} ms {theirs:>7.2f} ms {theirs / ours:>6.1f}×"
+
+
+def interleaved(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median wall milliseconds of each way, one after another in every round."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            times[name].append((time.perf_counter() - began) * 1000)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def clicks(folder: Path, quick: bool) -> Iterator[str]:
+    """A second visit to an image, in a new process: from the click to the mask."""
+    photo = photos(1)[0]
+    models: list[tuple[str, Path | None, int]] = [("default", None, 2 if quick else 5)]
+    weights = None if quick else sam_weights(folder, "sam-vit-b")
+    models += [("sam-vit-b", weights, 2)] if weights is not None else []
+    for model, checkpoint, repeats in models:
+        cache = str(folder / f"cache-{model}")
+        click_in_new_process(model, checkpoint, cache, photo)
+        hits, misses = [], []
+        for _ in range(repeats):
+            hits.append(click_in_new_process(model, checkpoint, cache, photo))
+            misses.append(click_in_new_process(model, checkpoint, "off", photo))
+        ours, theirs = (statistics.median(wall for wall, _, _ in side) * 1000 for side in (hits, misses))
+        yield line(f"second visit, new process, {model}: click → mask", "encoding again", ours, theirs)
+
+
+def aliases(folder: Path, quick: bool) -> Iterator[str]:
+    """The lookup alone, of a 12-megapixel JPEG file, without and with what is known of the file."""
+    from PIL import Image as Pillow
+
+    path = folder / "large.jpg"
+    with Pillow.open(photos(1)[0]) as picture:
+        picture.convert("RGB").resize((4000, 3000), Pillow.Resampling.BICUBIC).save(path, quality=90)
+    segmenter, tier = Tiny(), DiskTier(folder / "cache", 1 << 30)
+    table = tier.root / "aliases"
+    Cache([tier], disk=tier, aliases=AliasTable(table)).get_or_encode([samovar.Image(path)], segmenter)
+
+    def look(known: bool) -> None:
+        cache = Cache([tier], disk=tier, aliases=AliasTable(table if known else None))
+        if cache.get_or_encode([samovar.Image(path)], segmenter).encoded:
+            raise SystemExit("a lookup missed; its time would mean nothing")
+
+    times = interleaved({"alias": lambda: look(True), "decode": lambda: look(False)}, 3 if quick else 15)
+    yield line("lookup of a 12 MP JPEG by its file", "by its pixels, decoded first", times["alias"], times["decode"])
+
+
+def reads(folder: Path, quick: bool) -> Iterator[str]:
+    """A warm hit, until the tensors are ready to use."""
+    for name, tensors in tensor_sets():
+        times = interleaved(Reads.of(tensors, folder / name.replace(", ", "-")).ways, 20 if quick else 200)
+        for ours in (way for way in times if way.startswith("samovar")):
+            for theirs in (way for way in times if not way.startswith("samovar")):
+                work = f"warm hit, {ours.removeprefix('samovar ')}: {name}"
+                yield line(work, theirs, times[ours], times[theirs])
+
+
+def warming(folder: Path, quick: bool) -> Iterator[str]:
+    """`cache warm` against a loop of decoding and encoding, turn by turn over the same images."""
+    runtime = samovar.load("default", cache="off")
+    segmenter = runtime.segmenter
+    paths = photos(16 if quick else 200)
+    segmenter.encode([samovar.Image(paths[0])])
+    cache = Cache.open(folder / "cache")
+    ours = theirs = 0.0
+    for start in range(0, len(paths), 8):
+        group: list[Path | str] = list(paths[start : start + 8])
+        began = time.perf_counter()
+        for path in group:
+            segmenter.encode([samovar.Image(path)])
+        middle = time.perf_counter()
+        if any(one.status != "encoded" for one in warm(group, cache, segmenter)):
+            raise SystemExit("an image was not encoded; the times would mean nothing")
+        theirs += middle - began
+        ours += time.perf_counter() - middle
+    each = 1000 / len(paths)
+    yield line(f"cache warm over {len(paths)} images, each", "the bare encoder loop", ours * each, theirs * each)
+    cache.clear()
+
+
+def hashing(folder: Path, quick: bool) -> Iterator[str]:
+    """From the pixels of a 12-megapixel image to its embedding in memory."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
+    whole, segmenter, cache = samovar.Image(pixels), Tiny(), Cache.open(CacheConfig.load(folder=folder, tiers="memory"))
+    cache.get_or_encode([whole], segmenter)
+
+    def look() -> None:
+        same = whole.crop(0, 0, 4000, 3000)  # a new image over the same memory, not hashed yet
+        if cache.get_or_encode([same], segmenter).encoded:
+            raise SystemExit("a lookup missed; its time would mean nothing")
+
+    ways = {"ours": look, "sha256": lambda: hashlib.sha256(pixels.data).digest()}
+    times = interleaved(ways, 3 if quick else 25)
+    yield line("hash and lookup of a 12 MP image", "sha256 of its pixels", times["ours"], times["sha256"])
+
+
+def integers(folder: Path, quick: bool) -> Iterator[str]:
+    """How far masks move when embeddings are kept in 8 bits instead of 16."""
+    weights = sam_weights(folder, "mobile-sam")
+    if weights is None:
+        return
+    runtimes = {
+        precision: samovar.load("mobile-sam", weights=weights, device="cpu", cache=_in(folder, precision))
+        for precision in ("exact", "half", "int8")
+    }
+    ious: dict[str, list[float]] = {"half": [], "int8": []}
+    for path in photos(3 if quick else 24):
+        image = samovar.Image(path)
+        across, down = np.meshgrid(np.linspace(0.1, 0.9, 5) * image.width, np.linspace(0.1, 0.9, 5) * image.height)
+        points = np.stack([across.ravel(), down.ravel()], axis=1).astype(np.float32)
+        exact = runtimes["exact"].segment(image, points)
+        for precision, found in ious.items():
+            found += np.diag(exact.iou(runtimes[precision].segment(image, points))).tolist()
+    nbytes = {
+        name: sum(row.nbytes for row in made.cache.stats() if row.tier == "disk") for name, made in runtimes.items()
+    }
+    for precision, found in ious.items():
+        share = f"{nbytes[precision] / nbytes['exact']:.3f} of the bytes"
+        quality = f"mask IoU mean {np.mean(found):.5f}, worst {np.min(found):.4f} of {len(found)}"
+        yield f"{precision + ' entries, MobileSAM, random weights':<46} {'exact entries':<32} {share}; {quality}"
+
+
+def _in(folder: Path, precision: str) -> Cache:
+    return Cache.open(
+        CacheConfig.load(folder=folder / precision, tiers="disk", precision=precision, placement="always")
+    )
+
+
+class Tiny:
+    """A segmenter that does next to nothing, so that what is measured is the cache."""
+
+    fingerprint = "tiny"
+    prompt_kinds: frozenset[Any] = frozenset()
+
+    def encode(self, images: Any) -> list[samovar.Embedding]:
+        tensors = {"features": np.zeros((256, 64, 64), np.float16)}
+        return [samovar.Embedding(tensors, image.width, image.height, self.fingerprint) for image in images]
+
+    def decode(self, embeddings: Any, prompts: Any, options: Any) -> list[samovar.Masks]:
+        return []
+
+    def decode_bytes(self, width: int, height: int) -> int:
+        return 1
+
+
+def photos(count: int) -> list[Path]:
+    """`count` photos of the test data, more than once where there are not so many different ones."""
+    import os
+
+    folder = Path(os.environ.get("SAMOVAR_DATA") or Path(__file__).parents[2] / "shared" / "data") / "masks" / "images"
+    found = sorted(folder.glob("*.jpg"))
+    if not found:
+        sys.exit(f"no photos in {folder}; name the folder of test data in SAMOVAR_DATA")
+    return found[:count]
+
+
+ROWS: dict[str, Callable[[Path, bool], Iterator[str]]] = {
+    "aliases": aliases,
+    "reads": reads,
+    "hashing": hashing,
+    "warming": warming,
+    "integers": integers,
+    "clicks": clicks,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Fits the numbers of the embedded default segmenter. Needs torch and pycocotools, which the segmenter does not."""

@@ -1,0 +1,163 @@
+"""Getting entries onto a device: staged through page-locked memory, on a stream of their own, widened there.
+
+Nothing here makes the CPU wait for the device, but for a staging buffer whose last copy has not ended. On a CPU the
+same code runs with streams and events that do nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.cache.entry import Entry
+from samovar.cache.foreign import torch
+from samovar.cache.integers import BLOCK
+from samovar.cache.parts import Part
+from samovar.cache.precision import Narrowed
+
+__all__ = ["Streams", "Uploader"]
+
+BUFFERS = 2
+
+
+class Streams:
+    """A side stream of one device, and events on it; on a CPU, nothing at all."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._cuda: Any = torch().cuda if device.startswith("cuda") else None
+        self._side: Any = self._cuda.Stream(device) if self._cuda is not None else None
+
+    def aside(self) -> AbstractContextManager[Any]:
+        """Work started within goes to the side stream, after what the caller's stream has been given so far."""
+        if self._cuda is None:
+            return nullcontext()
+        self._side.wait_stream(self._cuda.current_stream(self.device))
+        found: AbstractContextManager[Any] = self._cuda.stream(self._side)
+        return found
+
+    def mark(self) -> Any:
+        """An event that comes when what the current stream has been given so far is done."""
+        return None if self._cuda is None else self._cuda.current_stream(self.device).record_event()
+
+    def follow(self, event: Any, *tensors: Any) -> None:
+        """Let the current stream go on only after `event`; it will use `tensors`, made on another stream."""
+        if self._cuda is not None and event is not None:
+            current = self._cuda.current_stream(self.device)
+            current.wait_event(event)
+            for tensor in tensors:
+                tensor.record_stream(current)
+
+
+class Uploader:
+    """Copies entries to one device. Any number of threads may use it."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.streams = Streams(device)
+        self._lock = threading.Lock()
+        self._staging: deque[tuple[Any, Any]] = deque((None, None) for _ in range(BUFFERS))
+        self._busy: deque[tuple[Any, Entry]] = deque()
+
+    def upload(self, entry: Entry) -> tuple[Entry, Any]:
+        """The entry with tensors on the device, in the dtypes the encoder gave, and the event after which they are."""
+        with self._lock, self.streams.aside():
+            parts = tuple(self._part(part) for part in entry.parts)
+            event = self.streams.mark()
+            self._hold(entry, event)
+        return replace(entry, parts=parts), event
+
+    def _part(self, part: Part) -> Part:
+        if not isinstance(part.stored.values, np.ndarray):
+            return part  # there already
+        values = self._send(part.stored.values)
+        scales = None if part.stored.scales is None else self._send(part.stored.scales)
+        tensor = widen(values, scales, part)
+        return replace(part, stored=Narrowed("raw", tensor, error=part.stored.error))
+
+    def _send(self, array: NDArray[Any]) -> Any:
+        """`array` on the device, on the current stream."""
+        module = torch()
+        host = module.from_numpy(_writable_view(array))
+        if self.streams.device == "cpu" or host.is_pinned():
+            return host.to(self.device, non_blocking=True, copy=True)
+        buffer, event = self._staging.popleft()
+        if event is not None:
+            event.synchronize()
+        if buffer is None or buffer.numel() < host.nbytes:
+            buffer = module.empty(max(host.nbytes, 1 << 22), dtype=module.uint8, pin_memory=True)
+        staged = buffer[: host.nbytes].view(host.dtype).view(host.shape)
+        staged.copy_(host)
+        sent = staged.to(self.device, non_blocking=True)
+        self._staging.append((buffer, self.streams.mark()))
+        return sent
+
+    def _hold(self, entry: Entry, event: Any) -> None:
+        """Keep page-locked sources alive until the device has read them."""
+        while self._busy and self._busy[0][0].query():
+            self._busy.popleft()
+        if event is not None:
+            self._busy.append((event, entry))
+
+
+def widen(values: Any, scales: Any, part: Part) -> Any:
+    """What `samovar.cache.precision.widen` does, on the device: stored values to the dtype that the encoder gave."""
+    module = torch()
+    bits = part.dtype == "bfloat16"
+    if part.stored.encoding == "raw":
+        return values.view(module.bfloat16) if bits else values
+    target = module.bfloat16 if bits else getattr(module, np.dtype(part.dtype).name)
+    if scales is None:
+        return values.to(target)
+    kernel = _kernel() if values.is_cuda and target != module.float64 else None
+    if kernel is not None and values.numel():
+        out = module.empty(values.shape, dtype=target, device=values.device)
+        kernel.restore(values, scales, part.stored.axis, out)
+        return out
+    return _restore(values, scales, part.stored.axis).to(target)
+
+
+def _restore(values: Any, scales: Any, axis: int | None) -> Any:
+    """`Integers.restore` by torch's own operations."""
+    module = torch()
+    moved = values[None] if axis is None else values.movedim(axis, 0)
+    rows = moved.reshape(moved.shape[0], -1).to(module.float32)
+    spread = scales.repeat_interleave(BLOCK, dim=2)[:, :, : rows.shape[1]]
+    restored = ((rows + spread[1]) * spread[0]).reshape(moved.shape)
+    return (restored[0] if axis is None else restored.movedim(0, axis)).contiguous()
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Any:
+    """The module of kernels, or None where Triton is not installed."""
+    try:
+        from samovar.cache import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def _writable_view(array: NDArray[Any]) -> NDArray[Any]:
+    """The same memory, which torch is told that it may write to (it does not), since it warns about what it may not."""
+    if array.dtype == np.uint16:
+        array = array.view(np.int16)
+    if array.size == 0:
+        return np.zeros(array.shape, array.dtype)
+    pointer = array.__array_interface__["data"][0]
+    holder = _Memory(pointer, array)
+    return np.asarray(holder)
+
+
+class _Memory:
+    """Contiguous memory of an array, under an interface that says it is writable."""
+
+    def __init__(self, pointer: int, array: NDArray[Any]) -> None:
+        self._array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}

@@ -1,0 +1,43 @@
+"""Where masks go: `--format` and `--out` of one command, and `--sink NAME=PATH` of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from samovar.errors import InputError
+from samovar.plugins import find_mask_sink, resolve
+from samovar.protocols import MaskSink
+
+__all__ = ["open_outputs", "open_sink"]
+
+
+def open_sink(name: str, path: str) -> MaskSink:
+    """The sink registered as `name`, writing to `path`. Raises UnknownNameError, or what the sink says of the path."""
+    sink: MaskSink = resolve(find_mask_sink(name))(path)
+    return sink
+
+
+def open_outputs(
+    name: str | None, out: str | None, images: Sequence[str], *, as_json: bool
+) -> tuple[dict[str, MaskSink], str | None]:
+    """The sink for `--format NAME --out OUT`, if one is wanted, and the path it writes to.
+
+    With `--json` alone the masks go to standard output only. Without `out`, one image's masks go into a file named
+    after it in the working directory; those of several images into `samovar-out`.
+
+    Raises:
+        InputError: several images for one file, an unknown format, or a path that the format cannot write.
+    """
+    if as_json and name is None and out is None:
+        return {}, None
+    name = name or "overlay"
+    spec = find_mask_sink(name)
+    single = len(images) == 1 and not Path(images[0]).is_dir() and not any(mark in images[0] for mark in "*?[")
+    if out is None and single and (spec.suffix or spec.item_suffix):
+        out = f"{Path(images[0].rpartition('/')[2]).stem}.{name}{spec.suffix or spec.item_suffix}"
+    elif out is None:
+        out = f"samovar-out{spec.suffix}"
+    if not single and spec.item_suffix and Path(out).suffix.lower() == spec.item_suffix:
+        raise InputError(f"--out {out!r} is a file for one image; for several, name a folder")
+    return {name: open_sink(name, out)}, out

@@ -1,0 +1,50 @@
+"""Which device a segmenter runs on. Torch is imported only for a segmenter that can use more than the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from samovar.errors import DeviceError
+
+__all__ = ["available_devices", "choose_device"]
+
+
+def available_devices() -> list[str]:
+    """Devices usable on this machine, best first; "cpu" is always the last."""
+    found = []
+    if find_spec("torch") is not None:
+        import torch
+
+        found += [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        found += ["mps"] if torch.backends.mps.is_available() else []
+    return [*found, "cpu"]
+
+
+def choose_device(requested: str, supported: Sequence[str], model: str) -> str:
+    """The device to load `model` on.
+
+    Args:
+        requested: "auto", or a device such as "cpu", "cuda" or "cuda:1".
+        supported: the kinds of device that the model can use ("cpu", "cuda", "mps").
+        model: its name, for messages.
+
+    Raises:
+        DeviceError: the model cannot use that device, or this machine has none.
+    """
+    kind = requested.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise DeviceError(f"unknown device {requested!r}; expected auto, cpu, cuda, cuda:N or mps")
+    if kind != "auto" and kind not in supported:
+        raise DeviceError(
+            f"model {model!r} runs on {', '.join(supported)}; got device {requested!r}; use --device auto"
+        )
+    if kind == "cpu" or tuple(supported) == ("cpu",):
+        return "cpu"
+    available = available_devices()
+    for device in available:
+        if device.partition(":")[0] in supported and (
+            kind == "auto" or requested in (device, device.partition(":")[0])
+        ):
+            return device
+    raise DeviceError(f"device {requested!r} is not on this machine; it has {', '.join(available)}; use device auto")

@@ -1,0 +1,56 @@
+"""`Embedding`: what an encoder gives for one image, read-only, ready to be cached or decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from samovar.errors import InputError
+
+__all__ = ["Embedding"]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Named tensors for one image, and what is needed to decode prompts against them.
+
+    Attributes:
+        tensors: name → array. NumPy arrays are made read-only; tensors of other libraries are kept as they are and
+            must not be written to. Every array must be rebuilt from (name, dtype, shape, bytes) alone.
+        width, height: the original image, in pixels (EXIF orientation applied).
+        fingerprint: identifies the segmenter that made it: weights, configuration, preprocessing and dtype. A
+            segmenter refuses an embedding whose fingerprint is not its own.
+        compressible: names of the float tensors that tolerate being kept in half precision (or, where the user opts
+            in, as 8-bit integers) by a cache. None by default: every tensor comes back exactly.
+        derived: names of tensors that are cheaper to work out again than to keep: a cache on disk leaves them out, and
+            `decode` must do without them.
+    """
+
+    tensors: Mapping[str, Any]
+    width: int
+    height: int
+    fingerprint: str
+    compressible: frozenset[str] = frozenset()
+    derived: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise InputError(f"an embedding is of an image of at least 1×1 pixels; got {self.width}×{self.height}")
+        unknown = (self.compressible | self.derived) - self.tensors.keys()
+        if unknown:
+            raise InputError(
+                f"no tensor {min(unknown)!r} in this embedding; it has {', '.join(self.tensors) or 'none'}"
+            )
+        for tensor in self.tensors.values():
+            if isinstance(tensor, np.ndarray):
+                tensor.setflags(write=False)
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(int(tensor.nbytes) for tensor in self.tensors.values())

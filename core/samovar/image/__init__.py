@@ -1,0 +1,11 @@
+"""Images: any source a caller may hold, as read-only RGB pixels; and finding image files on disk."""
+
+from __future__ import annotations
+
+from samovar.image.bounds import DEFAULT_MAX_PIXELS
+from samovar.image.fetch import is_url
+from samovar.image.find import find_images, image_suffixes
+from samovar.image.image import Image, ImageLike
+from samovar.image.mask_file import read_mask
+
+__all__ = ["DEFAULT_MAX_PIXELS", "Image", "ImageLike", "find_images", "image_suffixes", "is_url", "read_mask"]

@@ -1,0 +1,278 @@
+"""`Image`: one picture from any source, decoded once and on demand."""
+
+from __future__ import annotations
+
+import operator
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, Union, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.errors import ImageError
+from samovar.image.arrays import SupportsTensor, ValueRange, check_value_range, from_array, from_tensor
+from samovar.image.bounds import DEFAULT_MAX_PIXELS, pixel_bound
+from samovar.image.fetch import is_url, without_secrets
+from samovar.image.problem import problem
+from samovar.image.sources import BytesSource, EncodedSource, named, read_all
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+__all__ = ["Image", "ImageLike"]
+
+ImageLike = Union[
+    "Image",
+    str,
+    "os.PathLike[str]",
+    bytes,
+    bytearray,
+    memoryview,
+    BinaryIO,
+    "PIL.Image.Image",
+    NDArray[Any],
+    SupportsTensor,
+]
+"""Whatever `Image` can be made of."""
+
+_FIELDS = ("_digest", "_encoded", "_label", "_max_pixels", "_name", "_original", "_pixels", "_size", "_value_range")
+
+
+class Image:
+    """One picture as RGB pixels, whatever it came as. Immutable; any number of threads may use it at once.
+
+    Files, URLs and encoded bytes are decoded on first use of `pixels`, once. Arrays, tensors and Pillow images belong
+    to the caller, who may change them later, and are therefore taken at once (copied if they can be written to).
+
+    Args:
+        source: a path; an http, https or data URL; encoded bytes or an open binary file; a Pillow image; an array of
+            H×W, H×W×1, H×W×3 or H×W×4, channels in the order RGB; a torch tensor of C×H×W or H×W×C; an `Image`.
+        value_range: (lo, hi), the values that become black and white. Required for float arrays and for integers other
+            than uint8; optional for 16-bit grey files, which otherwise keep their upper eight bits; refused for 8 bits.
+        max_pixels: refuse encoded images of more pixels, by their header. The environment variable
+            SAMOVAR_MAX_PIXELS if not given, else 200 million.
+        name: shown in messages and captions; the file's name if not given.
+
+    Raises:
+        ImageError: at once for a source that cannot be an image; on first use for one that turns out not to be.
+    """
+
+    __slots__ = (*_FIELDS, "_lock")
+
+    def __init__(
+        self,
+        source: ImageLike,
+        *,
+        value_range: ValueRange | None = None,
+        max_pixels: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._label = name or _label_of(source)
+        self._name = name or ""
+        self._max_pixels = pixel_bound(max_pixels, self._label)
+        self._value_range = check_value_range(value_range, self._label)
+        self._digest: str | None = None
+        self._size: tuple[int, int] | None = None
+        # Exactly one of these three says where the pixels come from; `_pixels` is also where they are kept.
+        self._original: Image | None = None
+        self._encoded: EncodedSource | None = None
+        self._pixels: NDArray[np.uint8] | None = None
+        self._take(source)
+        if self._encoded is not None:
+            self._encoded.label = self._label
+        if not self._name:
+            named = self._original or self._encoded
+            self._name = named.name if named is not None else self._label
+
+    def _take(self, source: Any) -> None:
+        """Fill in `_original`, `_encoded` or `_pixels`."""
+        if isinstance(source, Image):
+            if self._value_range is not None:
+                raise problem(self._label, "no value_range for an Image", self._value_range, "give it the first time")
+            self._original = source
+        elif isinstance(source, (str, os.PathLike)):
+            self._encoded = named(os.fspath(source), self._label)
+        elif isinstance(source, (bytes, bytearray, memoryview)):
+            self._encoded = BytesSource(bytes(source), self._label)
+        elif isinstance(source, np.ndarray):
+            self._pixels = from_array(source, self._label, self._value_range)
+        elif isinstance(source, SupportsTensor):
+            self._pixels = from_tensor(source, self._label, self._value_range)
+        elif hasattr(source, "getexif"):
+            from samovar.image.decode import pixels_of
+
+            self._pixels = pixels_of(source, self._label, self._max_pixels, self._value_range)
+        elif hasattr(source, "__array__"):  # an array of some other library, in NumPy's order of axes
+            self._pixels = from_array(np.asarray(source), self._label, self._value_range)
+        elif hasattr(source, "read"):
+            self._encoded = BytesSource(read_all(source, self._label), self._label)
+        else:
+            expected = "a path, URL, bytes, Pillow image, array or tensor"
+            raise problem(self._label, expected, type(source).__name__, "pass lists as numpy.array(…, numpy.uint8)")
+
+    @classmethod
+    def _of_pixels(cls, pixels: NDArray[np.uint8], name: str) -> Image:
+        """An image over read-only H×W×3 uint8 pixels that are shared, not copied."""
+        image = cls.__new__(cls)
+        image._lock = threading.Lock()
+        image._label = image._name = name
+        image._max_pixels, image._value_range = DEFAULT_MAX_PIXELS, None
+        image._digest = image._size = image._original = image._encoded = None
+        image._pixels = pixels
+        return image
+
+    @property
+    def name(self) -> str:
+        """The name given, else the file's name, else what kind of source it is. Not necessarily unique."""
+        return self._name
+
+    @property
+    def path(self) -> Path | None:
+        """The file it came from, None if it did not come from a file."""
+        if self._original is not None:
+            return self._original.path
+        return self._encoded.path if self._encoded is not None else None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """H×W×3 uint8, RGB, read-only, EXIF orientation applied. Decoded on first use. Raises ImageError."""
+        if self._original is not None:
+            return self._original.pixels
+        if self._pixels is None and self._encoded is not None:
+            with self._lock:
+                if self._pixels is None:
+                    self._pixels = self._decode(self._encoded)
+        return cast("NDArray[np.uint8]", self._pixels)
+
+    def _decode(self, encoded: EncodedSource) -> NDArray[np.uint8]:
+        from samovar.image.decode import decode
+
+        with encoded.open() as stream:
+            pixels = decode(stream, self._label, self._max_pixels, self._value_range)
+        size = pixels.shape[1], pixels.shape[0]
+        if self._size is not None and size != self._size:
+            announced = f"{self._size[0]}×{self._size[1]} pixels as its header says"
+            raise problem(self._label, announced, f"{size[0]}×{size[1]}", "export it again as PNG or JPEG")
+        self._size = size
+        encoded.release()
+        return pixels
+
+    @property
+    def width(self) -> int:
+        """In pixels, EXIF orientation applied. Reads the header only. Raises ImageError."""
+        return self._measure()[0]
+
+    @property
+    def height(self) -> int:
+        """In pixels, EXIF orientation applied. Reads the header only. Raises ImageError."""
+        return self._measure()[1]
+
+    def _measure(self) -> tuple[int, int]:
+        if self._original is not None:
+            return self._original._measure()
+        with self._lock:
+            if self._size is None and self._pixels is None and self._encoded is not None:
+                from samovar.image.decode import read_size
+
+                with self._encoded.open() as stream:
+                    self._size = read_size(stream, self._label, self._max_pixels)
+        return self._size or (self.pixels.shape[1], self.pixels.shape[0])
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 (64 hex digits) of what the picture shows: channel order, dtype, shape and pixels.
+
+        Equal for equal pixels whatever file or array they came from. Every field is preceded by its length, so that
+        640×480 and 480×640 images of the same bytes differ. Raises ImageError.
+        """
+        if self._original is not None:
+            return self._original.digest
+        if self._digest is None:
+            from samovar.image.digest import pixels_digest
+
+            self._digest = pixels_digest(self.pixels)
+        return self._digest
+
+    def file_bytes(self) -> bytes | None:
+        """The encoded file that `pixels` are, or will be, decoded from: a hash of it stands for the pixels.
+
+        None for arrays, tensors, Pillow images and crops, and for a file that has changed or gone since it was
+        decoded. Before decoding, raises ImageError for a file or URL that cannot be read.
+        """
+        if self._original is not None:
+            return self._original.file_bytes()
+        if self._encoded is None:
+            return None
+        with self._lock:
+            if self._pixels is None:
+                return self._encoded.read()
+            try:
+                data = self._encoded.read()
+            except ImageError:
+                return None
+            self._encoded.release()
+            return data
+
+    @property
+    def decoder(self) -> str:
+        """Identifies how `file_bytes` become `pixels`: with equal ones, equal files give equal pixels."""
+        if self._original is not None:
+            return self._original.decoder
+        from samovar.image.decoder import decoder_id
+
+        return decoder_id(self._value_range)
+
+    def crop(self, x1: SupportsIndex, y1: SupportsIndex, x2: SupportsIndex, y2: SupportsIndex) -> Image:
+        """The part from (x1, y1) up to but not including (x2, y2), in whole pixels: a view, not a copy.
+
+        Raises:
+            ImageError: not integers, no area, or not inside the image.
+        """
+        try:
+            left, top, right, bottom = (operator.index(edge) for edge in (x1, y1, x2, y2))
+        except TypeError as error:
+            raise problem(self._label, "a crop in whole pixels", (x1, y1, x2, y2), "round it") from error
+        pixels = self.pixels
+        height, width = pixels.shape[:2]
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            expected = f"a crop x1 < x2, y1 < y2 inside {width}×{height}"
+            raise problem(self._label, expected, f"{left} {top} {right} {bottom}", "clip it to the image")
+        return Image._of_pixels(pixels[top:bottom, left:right], f"{self._name}[{left},{top},{right},{bottom}]")
+
+    def __repr__(self) -> str:
+        size = self._size if self._pixels is None else self._measure()  # nothing is read for a mere look
+        return f"Image({self._name!r}{f', {size[0]}×{size[1]}' if size else ''})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in _FIELDS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for field, value in state.items():
+            setattr(self, field, value)
+        if self._pixels is not None:
+            self._pixels.setflags(write=False)
+        self._lock = threading.Lock()
+
+
+def _label_of(source: Any) -> str:
+    """How messages name an image that was given no name."""
+    if isinstance(source, Image):
+        return source._label
+    if is_url(source):
+        return "data-URL" if source[:5].lower() == "data:" else without_secrets(source)
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(os.fspath(source)) or "image"
+    if isinstance(source, np.ndarray):
+        return "array"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "bytes"
+    if isinstance(source, SupportsTensor):
+        return "tensor"
+    for attribute in ("filename", "name"):  # of a Pillow image; of an open file
+        file = getattr(source, attribute, None)
+        if isinstance(file, (str, os.PathLike)) and os.fspath(file):
+            return Path(os.fsdecode(os.fspath(file))).name
+    return "image"

@@ -1,0 +1,163 @@
+"""Where encoded image bytes come from: a file, a URL, or bytes that the caller already has."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from samovar.errors import ImageError
+from samovar.image.fetch import fetch, is_url, parse_data_url, without_secrets
+from samovar.image.problem import problem
+
+__all__ = ["BytesSource", "EncodedSource", "FileSource", "UrlSource", "named", "read_all"]
+
+
+class EncodedSource(Protocol):
+    """An image that is still encoded. Not thread-safe: `Image` calls it under its lock.
+
+    Attributes:
+        label: starts every error message about this image.
+        name: short, for keys and captions.
+        path: the file, where there is one.
+    """
+
+    label: str
+    name: str
+    path: Path | None
+
+    def open(self) -> BinaryIO:
+        """A seekable stream at its start. Raises ImageError."""
+
+    def read(self) -> bytes:
+        """All bytes. `open` gives these same bytes until `release`. Raises ImageError."""
+
+    def release(self) -> None:
+        """Drop what `read` keeps in memory, if it can be had again."""
+
+
+class BytesSource:
+    """Encoded bytes in memory."""
+
+    path: Path | None = None
+
+    def __init__(self, data: bytes, label: str) -> None:
+        self.label = label
+        self.name = label
+        self._data = data
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self._data)
+
+    def read(self) -> bytes:
+        return self._data
+
+    def release(self) -> None:
+        pass  # the only copy
+
+
+class UrlSource:
+    """An http or https URL, fetched on first use and then kept."""
+
+    path: Path | None = None
+
+    def __init__(self, url: str, label: str) -> None:
+        self.label = label
+        self.name = without_secrets(url).rstrip("/").rpartition("/")[2]
+        self._url = url
+        self._data: bytes | None = None
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        if self._data is None:
+            self._data = fetch(self._url, label=self.label)
+        return self._data
+
+    def release(self) -> None:
+        pass  # fetching again could give another picture
+
+
+class FileSource:
+    """A file, opened only while it is read: thousands of these may wait in a list.
+
+    Everything that is read must come from one and the same version of the file. Otherwise the digest of the bytes
+    and the digest of the pixels could describe two different pictures.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path: Path | None = Path(path)
+        self._file = self.path
+        self.label = str(path)
+        self.name = self.path.name or self.label
+        self._version: tuple[int, int, int, int] | None = None
+        self._held: bytes | None = None
+
+    def open(self) -> BinaryIO:
+        return self._open() if self._held is None else io.BytesIO(self._held)
+
+    def read(self) -> bytes:
+        if self._held is None:
+            with self._open() as stream:
+                try:
+                    self._held = stream.read()
+                except OSError as error:
+                    raise self._unreadable(error) from error
+        return self._held
+
+    def release(self) -> None:
+        self._held = None
+
+    def _open(self) -> BinaryIO:
+        try:
+            # Asked before opening: opening a named pipe would wait for a writer for ever.
+            kind = self._file.stat().st_mode
+            stream = self._file.open("rb") if stat.S_ISREG(kind) else None
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            raise self._unreadable(error) from error
+        if stream is None:
+            if stat.S_ISDIR(kind):
+                raise problem(self.label, "an image file", "a folder", "pass the files in it")
+            raise problem(self.label, "an image file", "a pipe or device", "pass its bytes instead")
+        found = os.fstat(stream.fileno())
+        version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._version is not None and version != self._version:
+            stream.close()
+            advice = "make a new Image once nothing writes to it any more"
+            raise problem(self.label, "the file as it was first read", "a changed one", advice)
+        self._version = version
+        return stream
+
+    def _unreadable(self, error: Exception) -> ImageError:
+        if isinstance(error, FileNotFoundError):
+            return problem(self.label, "an image file", "no such file", "check the path")
+        if isinstance(error, PermissionError):
+            return problem(self.label, "a readable file", "permission denied", "check its owner and mode")
+        return problem(self.label, "a readable file", getattr(error, "strerror", None) or error, "check path and disk")
+
+
+def named(source: str | bytes, label: str) -> EncodedSource:
+    """The source behind a path or URL. Raises ImageError."""
+    if isinstance(source, bytes):
+        source = os.fsdecode(source)
+    if not source:
+        raise problem(label, "a path or URL", "an empty string", "name a file")
+    if not is_url(source):
+        return FileSource(source)
+    if source[:5].lower() == "data:":
+        return BytesSource(parse_data_url(source, label), label)
+    return UrlSource(source, label)
+
+
+def read_all(stream: Any, label: str) -> bytes:
+    """What is left of an open binary file. Raises ImageError."""
+    try:
+        data = stream.read()
+    except (OSError, ValueError) as error:
+        raise problem(label, "a readable file object", error, "open it again") from error
+    if not isinstance(data, bytes):
+        raise problem(label, "a binary file object", f"one that reads {type(data).__name__}", "open it with 'rb'")
+    return data

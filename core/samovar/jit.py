@@ -1,0 +1,87 @@
+"""`njit`: compiled kernels that cost nothing until the first call.
+
+Numba takes about half a second to import, so a module full of kernels must not load it. A function decorated here
+stays plain Python until it is called; then numba is imported, and the machine code is compiled or read back from
+numba's disk cache.
+
+A kernel may call other kernels by their global name. Keep those in the same file: numba's disk cache notices that the
+file of a kernel changed, not that the file of a kernel which it calls did.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from threading import RLock
+from types import FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+__all__ = ["Kernel", "njit"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_compiling = RLock()
+
+
+class Kernel(Generic[P, R]):
+    """A function that numba compiles on its first call. Safe to call from any number of threads; releases the GIL."""
+
+    __name__: str
+
+    def __init__(self, function: Callable[P, R], fastmath: bool) -> None:
+        self._function = function
+        self._fastmath = fastmath
+        self._compiled: Callable[P, R] | None = None
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        compiled = self._compiled
+        if compiled is None:
+            compiled = self.compiled
+        return compiled(*args, **kwargs)
+
+    @property
+    def compiled(self) -> Callable[P, R]:
+        """Numba's dispatcher; importing numba if this is the first kernel that anybody needs."""
+        with _compiling:
+            if self._compiled is None:
+                self._compiled = _dispatcher(self._function, self._fastmath)
+            return self._compiled
+
+
+def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
+    import numba
+
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"a kernel is a plain function; got {type(function).__name__}")
+    # Numba cannot call a Kernel, so this copy of the function sees the dispatchers of the kernels that it names.
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        if isinstance(names.get(name), Kernel):
+            names[name] = names[name].compiled
+    code, defaults = function.__code__, function.__defaults__
+    twin = FunctionType(code, names, function.__name__, defaults, function.__closure__)
+    twin.__qualname__ = function.__qualname__
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath}
+    try:
+        compiled: Callable[P, R] = numba.njit(cache=True, **options)(twin)
+    except RuntimeError:  # nowhere to write the cache: a read-only install run by a user without a home
+        compiled = numba.njit(**options)(twin)
+    return compiled
+
+
+@overload
+def njit(function: Callable[P, R], /) -> Kernel[P, R]: ...
+@overload
+def njit(*, fastmath: bool = ...) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def njit(
+    function: Callable[P, R] | None = None, /, *, fastmath: bool = False
+) -> Kernel[P, R] | Callable[[Callable[P, R]], Kernel[P, R]]:
+    """Compile a function on its first call: `@njit`, or `@njit(fastmath=True)` where rounding may differ.
+
+    Kernels release the GIL and are cached on disk. Parameter and return types are kept for type checkers.
+    """
+    if function is not None:
+        return Kernel(function, fastmath)
+    return functools.partial(Kernel, fastmath=fastmath)

@@ -1,0 +1,64 @@
+"""Plugins: how models, prompt sources, mask sinks, cache tiers and commands are found.
+
+A plugin is a module that an installed package names in the entry-point group `samovar`. It implements some of the hooks
+in `samovar.plugins.hookspecs`, and describes what it brings by specs. Samovar's own are found the same way.
+"""
+
+from __future__ import annotations
+
+from samovar.plugins.claims import Claim, Claims
+from samovar.plugins.events import EvictEvent, SegmentEvent
+from samovar.plugins.hookspecs import hookimpl
+from samovar.plugins.manager import PluginManager
+from samovar.plugins.process import (
+    find_cache_tier,
+    find_mask_sink,
+    find_prompt_source,
+    find_segmenter,
+    fire_after_segment,
+    fire_on_evict,
+    identify_weights,
+    isolated,
+    list_cache_tiers,
+    list_mask_sinks,
+    list_prompt_sources,
+    list_segmenters,
+    load_plugins,
+    register,
+    register_commands,
+)
+from samovar.plugins.records import PluginInfo
+from samovar.plugins.resolve import resolve, split_argument
+from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec
+
+__all__ = [
+    "CacheTierSpec",
+    "Claim",
+    "Claims",
+    "EvictEvent",
+    "MaskSinkSpec",
+    "PluginInfo",
+    "PluginManager",
+    "PromptSourceSpec",
+    "SegmentEvent",
+    "SegmenterSpec",
+    "Spec",
+    "find_cache_tier",
+    "find_mask_sink",
+    "find_prompt_source",
+    "find_segmenter",
+    "fire_after_segment",
+    "fire_on_evict",
+    "hookimpl",
+    "identify_weights",
+    "isolated",
+    "list_cache_tiers",
+    "list_mask_sinks",
+    "list_prompt_sources",
+    "list_segmenters",
+    "load_plugins",
+    "register",
+    "register_commands",
+    "resolve",
+    "split_argument",
+]

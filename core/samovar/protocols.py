@@ -1,0 +1,88 @@
+"""The four interfaces that plugins and adapters implement. Core calls nothing else of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from samovar.embedding import Embedding
+    from samovar.image import Image
+    from samovar.masks import Masks
+    from samovar.prompts import Kind, Prompts
+
+__all__ = ["DecodeOptions", "MaskSink", "PromptSource", "Segmenter"]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How prompts are answered.
+
+    Attributes:
+        multimask: up to three masks a prompt (whole, part, sub-part), best-scored first; otherwise exactly one.
+            Either way a text is answered with one mask an instance, best-scored first, by models that find them.
+        logits: keep `Masks.logits`, so that `masks[i].as_prompt()` refines exactly.
+        stability_offset: when given, fill `Masks.stability`: the IoU of the mask thresholded this far above and
+            below `mask_threshold`, in logit units, as in SAM's automatic mask generator.
+        mask_threshold: logits above it are foreground.
+    """
+
+    multimask: bool = False
+    logits: bool = False
+    stability_offset: float | None = None
+    mask_threshold: float = 0.0
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """A promptable model in SAM's two stages. Stateless between calls: any number of threads may call it at once."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies weights, configuration, preprocessing and dtype; part of every cache key."""
+
+    @property
+    def prompt_kinds(self) -> frozenset[Kind]:
+        """The kinds of prompt that `decode` takes."""
+
+    def encode(self, images: Sequence[Image]) -> list[Embedding]:
+        """One embedding an image, in order. Deterministic."""
+
+    def decode(
+        self, embeddings: Sequence[Embedding], prompts: Sequence[Prompts], options: DecodeOptions
+    ) -> list[Masks]:
+        """One `Masks` an image, in order, in the order of its prompts.
+
+        `Masks.prompt_index` says which prompt each mask came from; `scores` are predicted IoUs in [0, 1], and the
+        masks of one prompt come best-scored first. Labels and ids are filled in by the caller.
+        """
+
+    def decode_bytes(self, width: int, height: int) -> int:
+        """Working memory that one more prompt on a `width`×`height` image needs, in bytes (an upper estimate)."""
+
+
+@runtime_checkable
+class PromptSource(Protocol):
+    """Looks at images and says what to segment: a detector, an OCR engine, an annotation file, a text grounder."""
+
+    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
+        """One `Prompts` an image, in order; empty where it finds nothing.
+
+        `requests`, when given, are prompts that the segmenter cannot take (text, say): the source answers each image's
+        requests with prompts that it can (boxes, say), carrying over their labels and ids.
+        """
+
+
+@runtime_checkable
+class MaskSink(Protocol):
+    """Takes images and their masks: a file format, an editor, a pipeline. Whoever opened it closes it."""
+
+    def done(self) -> Iterable[str]:
+        """The keys already written by an earlier, perhaps killed, run: these images are skipped."""
+
+    def write(self, key: str, image: Image, masks: Masks) -> None:
+        """Keep one image's masks under `key` (unique in the run). Once it returns, a kill loses nothing of it."""
+
+    def close(self) -> None:
+        """Finish: after it the output is complete and valid. Idempotent."""

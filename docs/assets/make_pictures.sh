@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Makes the pictures of the README and the site from photo.jpg and portrait.jpg, with the commands shown there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+# The README's first command says with which boxes segment.png is made; only the name of the output differs.
+arguments=$(grep -o 'samovar segment .*' README.md | head -n 1 | sed 's#--out [^ ]*#--out docs/assets/segment.png#')
+eval "$arguments"
+samovar auto docs/assets/photo.jpg --format overlay --out docs/assets/auto.png

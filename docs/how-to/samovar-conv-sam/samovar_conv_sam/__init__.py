@@ -1,0 +1,1 @@
+"""SAM's decoder on a convolutional encoder."""

@@ -1,0 +1,1 @@
+"""A segmenter for Samovar that thresholds grey levels around the prompt."""

@@ -1,0 +1,142 @@
+"""Every check, each in an environment of its own: `nox` runs the default ones, `nox -s NAME` one, `nox -l` lists them.
+
+Environments live in `.nox` and are reused; delete the folder to start afresh. Versions come from `constraints.txt`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+CONSTRAINTS = ROOT / "constraints.txt"
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+BENCHMARKS = ("cache", "default_quality", "rle")
+# A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
+REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+
+def install(session: nox.Session, *what: str, group: str | None = None) -> None:
+    """Install packages and a dependency group of pyproject.toml at the tested versions, in one resolution."""
+    wanted = nox.project.dependency_groups(PYPROJECT, group) if group else ()
+    session.install("--quiet", "--constraint", str(CONSTRAINTS), *what, *wanted)
+
+
+def build(session: nox.Session) -> Path:
+    """Build the sdist, and from it the wheel; return their folder."""
+    folder = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    install(session, group="package")
+    session.run("python", "-m", "build", "--outdir", str(folder), str(ROOT), silent=True)
+    return folder
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite; arguments after `--` go to pytest."""
+    install(session, "--editable", ".", group="test")
+    session.run("pytest", "--ignore=tests/docs", "--ignore=tests/package", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, import arrows and changelog fragments."""
+    install(session, group="lint")
+    session.install("--quiet", "--no-deps", "--editable", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over the product, the tests and this file."""
+    install(session, "--editable", ".", group="types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, warnings being errors, and run the code blocks on its pages."""
+    install(session, "--editable", ".", group="docs")
+    site = Path(session.create_tmp()).resolve() / "site"
+    # Never with --quiet: warnings that are not shown are not counted as errors either.
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(site), env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Install the tutorial's plugin, and one just scaffolded, as a stranger would; run their own tests."""
+    wheel = next(build(session).glob("*.whl"))
+    install(session, str(wheel), group="plain-test")
+    session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))
+    # Away from the checkout, where neither its sources nor its settings are in reach.
+    with tempfile.TemporaryDirectory() as away, session.chdir(away):
+        shutil.copytree(ROOT / "docs" / "tutorial" / "samovar-threshold", "samovar-threshold")
+        session.run("samovar", "plugins", "new", "samovar-example")
+        for package in ("samovar-threshold", "samovar-example"):
+            session.install("--quiet", "--constraint", str(CONSTRAINTS), f"./{package}")
+            session.run("pytest", package)
+        found = session.run("samovar", "plugins", silent=True)
+        session.log("\n%s", found)
+        if not isinstance(found, str) or "broken" in found:
+            session.error("a plugin is broken")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the distributions and use them the way a newcomer does: an empty environment and the README."""
+    dist = build(session)
+    install(session, group="plain-test")
+    session.run("pytest", "tests/package", *session.posargs, env={"SAMOVAR_DIST": str(dist)})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run every benchmark on a few images, to see that it runs; arguments after `--` go to each instead of --quick."""
+    install(session, "--editable", ".", group="bench")
+    for name in BENCHMARKS:
+        session.run("python", "-m", f"benchmarks.{name}", *(session.posargs or ("--quick",)))
+
+
+@nox.session
+def models(session: nox.Session) -> None:
+    """The models that run on transformers, tiny, and others against transformers' own; no torchvision."""
+    install(session, "--editable", ".[sam3]", group="plain-test")
+    session.run("pytest", "tests/plugins/sam2", "tests/plugins/edge_tam", "tests/plugins/sam3", *session.posargs)
+
+
+@nox.session(default=False)
+def reference(session: nox.Session) -> None:
+    """Our models against the packages that published them; several gigabytes to install, minutes to run."""
+    session.install("--quiet", "--editable", ".", *REFERENCES, *nox.project.dependency_groups(PYPROJECT, "plain-test"))
+    # Its build asks for a torch of its own, unless it is built with the one that is there.
+    session.install("--quiet", "setuptools", "wheel")
+    session.install("--quiet", "--no-build-isolation", "sam2==1.1.0", env={"SAM2_BUILD_CUDA": "0"})
+    session.run("pytest", "-s", "tests/reference", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_sam(session: nox.Session) -> None:
+    """benchmarks/sam.py with the packages it compares with; arguments after `--` go to it."""
+    session.install("--quiet", "--editable", ".", *REFERENCES, *nox.project.dependency_groups(PYPROJECT, "plain-test"))
+    session.run("python", "-m", "benchmarks.sam", *session.posargs)
+
+
+@nox.session(default=False)
+def constraints(session: nox.Session) -> None:
+    """Print the newest versions that the groups resolve to, as lines for constraints.txt."""
+    groups = nox.project.dependency_groups(PYPROJECT, "test", "lint", "types", "docs", "package")
+    session.install("--quiet", "--upgrade", ".", "torch==2.13.0", "nox", *groups)
+    frozen = session.run("pip", "freeze", "--exclude", "samovar", silent=True)
+    session.log("\n%s", frozen)

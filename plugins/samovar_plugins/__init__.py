@@ -1,0 +1,1 @@
+"""Plugins: each knows one family of models and the runtime, and no tool."""

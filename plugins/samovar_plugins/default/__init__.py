@@ -1,0 +1,1 @@
+"""The embedded default segmenter: promptable masks with no download and no GPU."""

@@ -1,0 +1,171 @@
+"""The neighbourhood graph of leaves as adjacency lists, and what travels over it: distances, averages, components."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.jit import njit
+
+__all__ = ["FAR", "adjacency", "components", "distances", "smoothed"]
+
+FAR = 3.0
+"""Distances are cut here: whatever is farther is equally far."""
+
+_STRONG = 30.0
+_STEP = 0.05
+
+
+@njit
+def adjacency(
+    first: NDArray[np.uint16],
+    second: NDArray[np.uint16],
+    length: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    centre: NDArray[np.float32],
+    total: float,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Adjacency lists of e leaf borders.
+
+    Returns:
+        n+1 int32 offsets; 2e int32 neighbours; 2e float32 geodesic lengths (centre distance in frame diagonals' unit,
+        root of the area, dearer across strong borders); 2e float32 averaging weights, each leaf's summing to 1.
+    """
+    n, edges = centre.shape[0], first.shape[0]
+    offsets = np.zeros(n + 1, np.int32)
+    for e in range(edges):
+        offsets[int(first[e]) + 1] += 1
+        offsets[int(second[e]) + 1] += 1
+    for i in range(n):
+        offsets[i + 1] += offsets[i]
+    place = offsets[:-1].copy()
+    neighbour = np.empty(2 * edges, np.int32)
+    distance = np.empty(2 * edges, np.float32)
+    weight = np.empty(2 * edges, np.float32)
+    root = np.sqrt(total)
+    for e in range(edges):
+        a, b = int(first[e]), int(second[e])
+        dx, dy = centre[a, 0] - centre[b, 0], centre[a, 1] - centre[b, 1]
+        s = strength[e]
+        far = (s * s * _STRONG + _STEP) * np.sqrt(dx * dx + dy * dy) / root
+        near = length[e] * (1 - s) * (1 - s) + 1e-3
+        neighbour[place[a]] = b
+        neighbour[place[b]] = a
+        distance[place[a]] = far
+        distance[place[b]] = far
+        weight[place[a]] = near
+        weight[place[b]] = near
+        place[a] += 1
+        place[b] += 1
+    for i in range(n):
+        mass = 0.0
+        for k in range(offsets[i], offsets[i + 1]):
+            mass += weight[k]
+        for k in range(offsets[i], offsets[i + 1]):
+            weight[k] /= mass
+    return offsets, neighbour, distance, weight
+
+
+@njit
+def distances(
+    offsets: NDArray[np.int32], neighbour: NDArray[np.int32], step: NDArray[np.float32], source: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Shortest way from the nearest source to each leaf, FAR at most (Dijkstra with a binary heap)."""
+    n = offsets.shape[0] - 1
+    out = np.full(n, np.float32(FAR))
+    capacity = neighbour.shape[0] + n + 1
+    heap_cost = np.empty(capacity, np.float32)
+    heap_leaf = np.empty(capacity, np.int32)
+    held = 0
+    for i in range(n):
+        if source[i]:
+            out[i] = 0
+            edge = False
+            for k in range(offsets[i], offsets[i + 1]):
+                if not source[neighbour[k]]:
+                    edge = True
+                    break
+            if edge:  # all costs are 0, so appending keeps the heap in order
+                heap_cost[held] = 0
+                heap_leaf[held] = i
+                held += 1
+    while held > 0:
+        cost, i = heap_cost[0], heap_leaf[0]
+        held -= 1
+        last_cost, last_leaf = heap_cost[held], heap_leaf[held]
+        at = 0
+        while True:
+            child = 2 * at + 1
+            if child >= held:
+                break
+            if child + 1 < held and heap_cost[child + 1] < heap_cost[child]:
+                child += 1
+            if last_cost <= heap_cost[child]:
+                break
+            heap_cost[at] = heap_cost[child]
+            heap_leaf[at] = heap_leaf[child]
+            at = child
+        heap_cost[at] = last_cost
+        heap_leaf[at] = last_leaf
+        if cost > out[i]:
+            continue
+        for k in range(offsets[i], offsets[i + 1]):
+            j = neighbour[k]
+            longer = cost + step[k]
+            if longer < out[j]:
+                out[j] = longer
+                at = held
+                held += 1
+                while at > 0:
+                    up = (at - 1) // 2
+                    if heap_cost[up] <= longer:
+                        break
+                    heap_cost[at] = heap_cost[up]
+                    heap_leaf[at] = heap_leaf[up]
+                    at = up
+                heap_cost[at] = longer
+                heap_leaf[at] = j
+    return out
+
+
+@njit(fastmath=True)
+def smoothed(
+    offsets: NDArray[np.int32], neighbour: NDArray[np.int32], weight: NDArray[np.float32], value: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Each leaf's average of its neighbours' values, weighted by how weak the border between is."""
+    n = offsets.shape[0] - 1
+    out = np.zeros(n, np.float32)
+    for i in range(n):
+        total = np.float32(0)
+        for k in range(offsets[i], offsets[i + 1]):
+            total += weight[k] * value[neighbour[k]]
+        out[i] = total
+    return out
+
+
+@njit
+def components(
+    offsets: NDArray[np.int32], neighbour: NDArray[np.int32], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], int]:
+    """Number the connected pieces of the chosen leaves and of the others alike, in leaf order."""
+    n = offsets.shape[0] - 1
+    piece = np.full(n, -1, np.int32)
+    stack = np.empty(n, np.int32)
+    found = 0
+    for start in range(n):
+        if piece[start] >= 0:
+            continue
+        piece[start] = found
+        stack[0] = start
+        held = 1
+        while held > 0:
+            held -= 1
+            i = stack[held]
+            for k in range(offsets[i], offsets[i + 1]):
+                j = neighbour[k]
+                if piece[j] < 0 and chosen[j] == chosen[i]:
+                    piece[j] = found
+                    stack[held] = j
+                    held += 1
+        found += 1
+    return piece, found

@@ -1,0 +1,183 @@
+"""`DefaultSegmenter`: the embedded segmenter behind `samovar.protocols.Segmenter`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.automatic import AutomaticOptions
+from samovar.embedding import Embedding
+from samovar.errors import DeviceError, InputError, WeightsError
+from samovar.masks import Masks
+from samovar.protocols import DecodeOptions
+
+from .answers import answer
+from .encoding import encode_pixels
+from .fields import Field, cut_mask, low_res, make_field
+from .frame import Frame
+from .priors import leaf_prior
+from .queries import Query, make_query
+from .scene import Scene, open_scene
+from .weights import Weights, load_weights
+
+if TYPE_CHECKING:
+    from samovar.image import Image
+    from samovar.kinds import Kind
+    from samovar.prompts import Prompts
+
+__all__ = ["DefaultSegmenter", "load"]
+
+_VERSION = "1"
+_KINDS: frozenset[Kind] = frozenset({"points", "box", "mask"})
+
+
+class DefaultSegmenter:
+    """Promptable segmentation by a hierarchy of regions and small fitted classifiers. Stateless and thread-safe.
+
+    Attributes:
+        automatic: what `segment_all` starts from. Predicted IoUs are honest rather than confident, so SAM's thresholds
+            would leave next to nothing; and every point asks for whole regions, so fewer points find them all.
+    """
+
+    automatic = AutomaticOptions(points_per_side=16, pred_iou_thresh=0.5, stability_score_thresh=0.7)
+
+    def __init__(self, weights: Weights | None = None) -> None:
+        self._weights = load_weights() if weights is None else weights
+        self._fingerprint = f"default-{_VERSION}-{self._weights.digest}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the algorithm's version and the fitted numbers."""
+        return self._fingerprint
+
+    @property
+    def prompt_kinds(self) -> frozenset[Kind]:
+        """Points, boxes and masks, in any combination."""
+        return _KINDS
+
+    def encode(self, images: Sequence[Image]) -> list[Embedding]:
+        """One embedding an image: its regions, merge trees and candidate objects."""
+        return [self._encode(image.pixels) for image in images]
+
+    def _encode(self, pixels: NDArray[np.uint8]) -> Embedding:
+        height, width = pixels.shape[:2]
+        tensors = encode_pixels(pixels, Frame.of(width, height), self._weights)
+        return Embedding(tensors, width, height, self._fingerprint)
+
+    def decode(
+        self, embeddings: Sequence[Embedding], prompts: Sequence[Prompts], options: DecodeOptions
+    ) -> list[Masks]:
+        """One `Masks` an image, best-scored first within each prompt.
+
+        Raises:
+            InputError: an embedding of another segmenter.
+        """
+        return [self._decode(embedding, asked, options) for embedding, asked in zip(embeddings, prompts, strict=True)]
+
+    def decode_bytes(self, width: int, height: int) -> int:
+        """Three masks of a byte a pixel, and the working frame's fields."""
+        frame = Frame.of(width, height)
+        return 3 * width * height + 40 * frame.cols * frame.rows
+
+    def _decode(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
+        if embedding.fingerprint != self._fingerprint:
+            raise InputError(
+                f"expected an embedding of {self._fingerprint}; got {embedding.fingerprint}; encode the image again"
+            )
+        width, height = embedding.width, embedding.height
+        if len(prompts) == 0:
+            return Masks.empty(width, height)
+        scene = open_scene(embedding.tensors, width, height)
+        found = _Found(scene, options)
+        for index in range(len(prompts)):
+            query = _query(scene, prompts, index)
+            clip = _clip(prompts.boxes[index], width, height)
+            for one in answer(scene, query, self._weights, options.multimask):
+                found.add(index, make_field(scene, one.chance, one.chosen), one.score, clip)
+        return found.masks()
+
+
+class _Found:
+    """Collects the masks of one decode."""
+
+    def __init__(self, scene: Scene, options: DecodeOptions) -> None:
+        self._scene = scene
+        self._options = options
+        self._crops: list[NDArray[np.bool_]] = []
+        self._origins: list[tuple[int, int]] = []
+        self._scores: list[float] = []
+        self._prompts: list[int] = []
+        self._logits: list[NDArray[np.float32]] = []
+        self._stability: list[float] = []
+
+    def add(self, prompt: int, field: Field, score: float, clip: tuple[int, int, int, int] | None) -> None:
+        """One more mask, cut from its field."""
+        threshold = self._options.mask_threshold
+        crop, origin = cut_mask(self._scene, field, _sigmoid(threshold), clip)
+        self._crops.append(crop)
+        self._origins.append(origin)
+        self._scores.append(score)
+        self._prompts.append(prompt)
+        if self._options.logits:
+            self._logits.append(low_res(self._scene, field))
+        offset = self._options.stability_offset
+        if offset is not None:
+            high, _ = cut_mask(self._scene, field, _sigmoid(threshold + offset), clip)
+            low, _ = cut_mask(self._scene, field, _sigmoid(threshold - offset), clip)
+            self._stability.append(float(np.count_nonzero(high)) / max(int(np.count_nonzero(low)), 1))
+
+    def masks(self) -> Masks:
+        """All of them."""
+        frame = self._scene.frame
+        origins = np.array(self._origins, np.int64).reshape(-1, 2)
+        masks = Masks.from_crops(self._crops, origins, frame.width, frame.height)
+        return masks.replace(
+            scores=np.array(self._scores, np.float32),
+            prompt_index=np.array(self._prompts, np.int64),
+            logits=np.stack(self._logits) if self._logits else None,
+            stability=np.array(self._stability, np.float32) if self._stability else None,
+        )
+
+
+def _sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-min(max(value, -30.0), 30.0))))
+
+
+def _query(scene: Scene, prompts: Prompts, index: int) -> Query:
+    low, high = int(prompts.point_offsets[index]), int(prompts.point_offsets[index + 1])
+    box = prompts.boxes[index]
+    mask = prompts.masks[index] if prompts.masks else None
+    return make_query(
+        scene,
+        prompts.points[low:high],
+        prompts.point_labels[low:high],
+        None if np.isnan(box[0]) else box,
+        None if mask is None else leaf_prior(scene, mask),
+    )
+
+
+def _clip(box: NDArray[np.float32], width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The image window that a box allows: whole pixels that it touches."""
+    if np.isnan(box[0]):
+        return None
+    x1, y1 = max(int(np.floor(box[0])), 0), max(int(np.floor(box[1])), 0)
+    return x1, y1, min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)
+
+
+def load(name: str, *, weights: str | None, device: str, dtype: str) -> DefaultSegmenter:
+    """The segmenter, as `samovar.load` asks for it.
+
+    Raises:
+        DeviceError: asked for anything but the CPU and float32.
+        WeightsError: asked for other weights; this model ships its own.
+    """
+    if weights is not None:
+        raise WeightsError(f"{name} ships its own weights; got weights={weights!r}; leave weights out")
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f"{name} runs on the CPU; got device={device!r}; pass device='cpu'")
+    if dtype not in ("auto", "float32"):
+        raise DeviceError(f"{name} computes in float32; got dtype={dtype!r}; pass dtype='float32'")
+    return DefaultSegmenter()

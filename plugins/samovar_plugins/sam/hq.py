@@ -1,0 +1,128 @@
+"""SAM-HQ's mask decoder: SAM's, plus one token whose mask is made of finer features of the encoder (2023).
+
+The published decoder passes every prompt's 4h×4w×32 features through two 3×3 convolutions and multiplies the result by
+the token's vector. The second convolution is linear, so it is multiplied by the vector first: one output channel
+instead of 32. The encoder's own features are the same for all prompts of an image and are made once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from samovar_plugins.sam.decoder import MULTIMASK, Decoded, choose
+from samovar_plugins.sam.encoding import Encoder
+from samovar_plugins.sam.layers import State, gelu_, map_norm, relu_
+from samovar_plugins.sam.two_way import Shared, TwoWayTransformer
+from samovar_plugins.sam.upscale import Upscaler, as_map
+
+__all__ = ["HqDecoder", "HqEncoder"]
+
+
+@dataclass(frozen=True)
+class _HqShared(Shared):
+    """Attributes: fine: C₂×4h×4w, features of the image that only the high-quality token sees."""
+
+    fine: Tensor
+
+
+class HqEncoder:
+    """SAM's encoder, with the fine features that SAM-HQ fuses from it: "image" B×C×h×w and "fine" B×C₂×4h×4w.
+
+    Args:
+        encoder: one that gives "image" and "early".
+        state: the weights of the mask decoder, which is where the fusion is published.
+    """
+
+    def __init__(self, encoder: Encoder, state: State) -> None:
+        self.frame = encoder.frame
+        self._encoder = encoder
+        self._from_image = _Fusion(state.at("embedding_encoder"))
+        self._from_early = _Fusion(state.at("compress_vit_feat"))
+
+    def __call__(self, frames: Tensor) -> dict[str, Tensor]:
+        """See `Encoder`."""
+        found = self._encoder(frames)
+        return {"image": found["image"], "fine": self._from_image(found["image"]) + self._from_early(found["early"])}
+
+
+class HqDecoder:
+    """See `Decoder`: always one mask a prompt, the best of SAM's with the high-quality token's added to it.
+
+    Args:
+        state: the module's weights under SAM-HQ's names.
+        position: L×C, the prompt encoder's encoding of the embedding's grid.
+        no_mask: C, the dense prompt that stands for "no mask given".
+    """
+
+    def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
+        self._transformer = TwoWayTransformer(state.at("transformer"))
+        self._position = position.to(state.dtype)
+        self._no_mask = no_mask
+        self._dtype = state.dtype
+        tokens = [state.tensor(f"{name}.weight") for name in ("iou_token", "mask_tokens", "hf_token")]
+        self._output = torch.cat(tokens)
+        self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
+        self._finest = state.mlp("hf_mlp", relu_)
+        self._ious = state.mlp("iou_prediction_head", relu_)
+        upscaling = state.at("output_upscaling")
+        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
+        mixing = state.at("embedding_maskfeature")
+        self._widen = mixing.linear("0")
+        self._norm = mixing.norm("1", eps=1e-6)
+        self._narrow = mixing.linear("3")
+
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+        """See `Decoder`. The embedding is "image", C×h×w, and "fine", C₂×4h×4w."""
+        image = tensors["image"]
+        rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
+        shared = self._transformer.share(rows.to(self._dtype), self._position, (image.shape[1], image.shape[2]))
+        fine = tensors["fine"].to(self._dtype)
+        return _HqShared(shared.image, shared.position, shared.first, shared.size, fine)
+
+    def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
+        """See `Decoder`."""
+        if not isinstance(shared, _HqShared):
+            raise TypeError(f"expected what share() returned; got {type(shared).__name__}")
+        wanted = MULTIMASK if several else (0,)
+        tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
+        answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted), 5])
+        ious, masks = choose(self._ious, answers[:, :-1], [self._masks[mask] for mask in wanted], wanted, best=True)
+        finest = self._finest(answers[:, -1])
+        logits, start = [], 0
+        for image in images:
+            part = slice(start, start + len(image))
+            logits.append(self._draw(image, masks[part], finest[part], shared))
+            start = part.stop
+        return Decoded(torch.cat(logits).float(), ious.float())
+
+    def _draw(self, image: Tensor, masks: Tensor, finest: Tensor, shared: _HqShared) -> Tensor:
+        """N×1×4h×4w logits."""
+        features = self._upscale.features(image)
+        plain = as_map(torch.bmm(masks, features.transpose(1, 2)), shared.size)
+        feature_map = as_map(features.transpose(1, 2), shared.size)
+        mixed = functional.conv2d(feature_map, self._widen.weight, self._widen.bias, padding=1)
+        mixed = gelu_(map_norm(mixed, self._norm).contiguous())
+        count, channels = mixed.shape[:2]
+        # Each prompt has a kernel of its own: its token's vector times the convolution's weights.
+        kernels = (finest @ self._narrow.weight.flatten(1)).view(count, channels, 3, 3)
+        drawn = functional.conv2d(mixed.flatten(0, 1)[None], kernels, padding=1, groups=count)[0]
+        bias = 0 if self._narrow.bias is None else (finest @ self._narrow.bias)[:, None, None]
+        drawn = drawn + bias + torch.tensordot(finest, shared.fine, 1)
+        return plain + drawn[:, None]
+
+
+class _Fusion:
+    """Two transposed convolutions with a normalisation and GELU between them: four times the rows and columns."""
+
+    def __init__(self, state: State) -> None:
+        self._first, self._last = ((state.tensor(f"{at}.weight"), state.tensor(f"{at}.bias")) for at in (0, 3))
+        self._norm = state.norm("1", eps=1e-6)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """N×C×h×w → N×C₂×4h×4w."""
+        x = map_norm(functional.conv_transpose2d(x, *self._first, stride=2), self._norm)
+        return functional.conv_transpose2d(gelu_(x.contiguous()), *self._last, stride=2)

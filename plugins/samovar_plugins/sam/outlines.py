@@ -1,0 +1,209 @@
+"""COCO runs straight from low-resolution logits, without ever enlarging them.
+
+A pixel of the mask is a weighted sum of K×K logits (see `enlarge`). All pixels whose sums take the same K×K logits form
+a cell. Where these logits agree, so do all pixels of the cell; only cells that a boundary may cross are evaluated,
+pixel by pixel. So the work grows with the length of the boundary and not with the area of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.jit import njit
+from samovar_plugins.sam.enlarge import Enlargement
+
+__all__ = ["Outlines", "outline", "stability"]
+
+OFF, MIXED, ON = np.int8(0), np.int8(1), np.int8(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """N masks of one size as run lengths.
+
+    Attributes:
+        counts: uint32, the runs of all masks one after another: column by column, off first.
+        offsets: N+1 int64; mask i owns counts[offsets[i]:offsets[i + 1]].
+    """
+
+    counts: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """N int64, pixels of each mask."""
+        on = self.counts.astype(np.int64)
+        on[_even(self.offsets, len(on))] = 0
+        return np.diff(np.concatenate([[0], np.cumsum(on)])[self.offsets])
+
+
+def _even(offsets: NDArray[np.int64], total: int) -> NDArray[np.bool_]:
+    """Which runs are off: those at even places of their mask."""
+    place = np.arange(total) - np.repeat(offsets[:-1], np.diff(offsets))
+    return np.asarray(place % 2 == 0)
+
+
+def outline(logits: NDArray[np.float32], enlargement: Enlargement, threshold: float = 0.0) -> Outlines:
+    """The masks that N×h×w logits are above `threshold`, once enlarged."""
+    rows, columns = enlargement.rows, enlargement.columns
+    counts, offsets = _outline(
+        np.ascontiguousarray(logits.transpose(0, 2, 1), np.float32),
+        np.float32(threshold),
+        rows.weights,
+        rows.starts,
+        rows.first,
+        columns.weights,
+        columns.first,
+        np.float32((1 + 2 * rows.excess) * (1 + 2 * columns.excess) / 2 - 0.5),
+    )
+    return Outlines(counts, offsets)
+
+
+def stability(
+    logits: NDArray[np.float32], enlargement: Enlargement, offset: float, threshold: float = 0.0
+) -> NDArray[np.float32]:
+    """N float32: IoU of each mask thresholded `offset` higher with the one `offset` lower, 0 where both are empty."""
+    inner = outline(logits, enlargement, threshold + offset).areas
+    outer = outline(logits, enlargement, threshold - offset).areas
+    return np.asarray(inner / np.maximum(outer, 1), np.float32)
+
+
+@njit
+def _classes(
+    logits: NDArray[np.float32],
+    threshold: np.float32,
+    across: int,
+    down: int,
+    excess: np.float32,
+    out: NDArray[np.int8],
+) -> None:
+    """Fill out[x, y] with what is known of the cell whose logits start at column x, row y (logits are w×h)."""
+    width, height = logits.shape
+    low = np.empty((width, height), np.float32)
+    high = np.empty((width, height), np.float32)
+    for x in range(width):
+        for y in range(height - down + 1):
+            least = logits[x, y]
+            most = least
+            for k in range(1, down):
+                value = logits[x, y + k]
+                least = min(least, value)
+                most = max(most, value)
+            low[x, y] = least
+            high[x, y] = most
+    for x in range(width - across + 1):
+        for y in range(height - down + 1):
+            least = low[x, y]
+            most = high[x, y]
+            for k in range(1, across):
+                least = min(least, low[x + k, y])
+                most = max(most, high[x + k, y])
+            # Weights that reach below zero can overshoot by `excess` of the spread; rounding, by far less than `slack`.
+            slack = excess * (most - least)
+            if threshold != 0:
+                slack += np.float32(1e-5) * (max(most, -least) + abs(threshold))
+            if most + slack <= threshold:
+                out[x, y] = OFF
+            elif least - slack > threshold:
+                out[x, y] = ON
+            else:
+                out[x, y] = MIXED
+
+
+@njit
+def _outline(
+    logits: NDArray[np.float32],
+    threshold: np.float32,
+    row_weights: NDArray[np.float32],
+    row_starts: NDArray[np.int32],
+    row_first: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    column_first: NDArray[np.int32],
+    excess: np.float32,
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Runs of N masks from N×w×h logits; see `outline`."""
+    count, width, height = logits.shape
+    across = column_weights.shape[1]
+    down = row_weights.shape[1]
+    pixel_rows = len(row_starts)
+    classes = np.empty((width, height), np.int8)
+    starts = np.empty(height, np.int32)
+    kinds = np.empty(height, np.int8)
+    line = np.empty(height, np.float32)
+    room = 4096 * count
+    counts = np.empty(room, np.uint32)
+    offsets = np.zeros(count + 1, np.int64)
+    used = 0
+    for n in range(count):
+        _classes(logits[n], threshold, across, down, excess, classes)
+        run = 0
+        on = False
+        for x in range(width - across + 1):
+            if column_first[x] == column_first[x + 1]:
+                continue
+            # Stretches of rows of one kind in this column of cells.
+            stretches = 0
+            for y in range(height - down + 1):
+                if row_first[y] == row_first[y + 1]:
+                    continue
+                if stretches == 0 or kinds[stretches - 1] != classes[x, y]:
+                    starts[stretches] = y
+                    kinds[stretches] = classes[x, y]
+                    stretches += 1
+            if stretches == 1 and kinds[0] != MIXED:
+                pixels = (column_first[x + 1] - column_first[x]) * pixel_rows
+                if (kinds[0] == ON) != on:
+                    if used + 4 >= room:
+                        room *= 2
+                        counts = _grown(counts, room)
+                    counts[used] = run
+                    used += 1
+                    run = 0
+                    on = not on
+                run += pixels
+                continue
+            for column in range(column_first[x], column_first[x + 1]):
+                if used + pixel_rows + 4 >= room:
+                    room = 2 * room + pixel_rows
+                    counts = _grown(counts, room)
+                for stretch in range(stretches):
+                    begin = starts[stretch]
+                    end = starts[stretch + 1] if stretch + 1 < stretches else height - down + 1
+                    if kinds[stretch] != MIXED:
+                        if (kinds[stretch] == ON) != on:
+                            counts[used] = run
+                            used += 1
+                            run = 0
+                            on = not on
+                        run += row_first[end] - row_first[begin]
+                        continue
+                    for y in range(begin, end + down - 1):
+                        value = np.float32(0)
+                        for k in range(across):
+                            value += column_weights[column, k] * logits[n, x + k, y]
+                        line[y] = value
+                    for row in range(row_first[begin], row_first[end]):
+                        value = np.float32(0)
+                        for k in range(down):
+                            value += row_weights[row, k] * line[row_starts[row] + k]
+                        if (value > threshold) != on:
+                            counts[used] = run
+                            used += 1
+                            run = 0
+                            on = not on
+                        run += 1
+        counts[used] = run
+        used += 1
+        offsets[n + 1] = used
+    return counts[:used].copy(), offsets
+
+
+@njit
+def _grown(counts: NDArray[np.uint32], room: int) -> NDArray[np.uint32]:
+    """The same counts with room for more."""
+    larger = np.empty(room, np.uint32)
+    larger[: len(counts)] = counts
+    return larger

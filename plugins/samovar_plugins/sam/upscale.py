@@ -1,0 +1,110 @@
+"""From the image as a prompt sees it to mask logits: two transposed convolutions and a product with the mask token.
+
+A transposed convolution of stride 2 and kernel 2 is one matrix product per position, so nothing is laid out as a map
+before the last step. A CPU does it for a few hundred positions at a time: all intermediate results stay in its cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from samovar_plugins.sam.layers import Norm, State, gelu_
+
+__all__ = ["Skips", "Upscaler", "as_map", "as_rows"]
+
+TILE = 1024
+"""Positions done at a time on a CPU: their features take 2 MiB."""
+
+
+@dataclass(frozen=True)
+class Skips:
+    """High-resolution features of the image that are added on the way up (SAM 2), as `as_rows` orders them.
+
+    Attributes:
+        middle: L×(4·C₁), added before the normalisation.
+        last: L×(16·C₂), added before the last activation.
+    """
+
+    middle: Tensor
+    last: Tensor
+
+
+@dataclass(frozen=True)
+class _Deconvolution:
+    weight: Tensor  # in × (4·out), the four being the rows and columns of the kernel
+    bias: Tensor
+
+    @classmethod
+    def of(cls, state: State) -> _Deconvolution:
+        weight, bias = state.tensor("weight"), state.tensor("bias")
+        return cls(weight.permute(0, 2, 3, 1).flatten(1).contiguous(), bias.repeat(4))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """…×in → …×4·out."""
+        return functional.linear(x, self.weight.t(), self.bias)
+
+
+class Upscaler:
+    """Four times the rows and columns.
+
+    Args:
+        first, last: weights of the two transposed convolutions.
+        norm: the normalisation between them: over channels, or over the whole map if `whole`.
+        whole: see `norm` (EfficientSAM).
+    """
+
+    def __init__(self, first: State, norm: Norm, last: State, *, whole: bool = False) -> None:
+        self._first = _Deconvolution.of(first)
+        self._norm = norm
+        self._last = _Deconvolution.of(last)
+        self._whole = whole
+
+    def features(self, image: Tensor, skips: Skips | None = None) -> Tensor:
+        """N×L×C → N×(16·L)×C₂, in the order of `as_map`."""
+        x = self._first(image)
+        if skips is not None:
+            x += skips.middle
+        x = x.unflatten(-1, (4, -1))
+        if self._whole:
+            x = functional.group_norm(
+                x.flatten(1, 2).transpose(1, 2), 1, self._norm.weight, self._norm.bias, self._norm.eps
+            )
+            x = gelu_(x.transpose(1, 2).contiguous()).unflatten(1, (-1, 4))
+        else:
+            x = gelu_(self._norm(x))
+        x = self._last(x)
+        if skips is not None:
+            x += skips.last.unflatten(-1, (4, -1))
+        return gelu_(x).reshape(len(image), 16 * image.shape[1], -1)
+
+    def __call__(self, image: Tensor, tokens: Tensor, size: tuple[int, int], skips: Skips | None = None) -> Tensor:
+        """Logits N×M×4h×4w of mask tokens N×M×C₂ on an image N×L×C of `size` h, w."""
+        positions = image.shape[1]
+        tile = positions if self._whole or image.device.type != "cpu" else TILE
+        logits = image.new_empty(len(image), tokens.shape[1], 16 * positions)
+        for start in range(0, positions, tile):
+            stop = min(start + tile, positions)
+            part = None if skips is None else Skips(skips.middle[start:stop], skips.last[start:stop])
+            features = self.features(image[:, start:stop], part)
+            logits[..., 16 * start : 16 * stop] = torch.bmm(tokens, features.transpose(1, 2))
+        return as_map(logits, size)
+
+
+def as_map(rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """N×M×(16·L) → N×M×4h×4w: undo the order y, x, then row and column within it, then within that."""
+    cells = rows.unflatten(-1, (*size, 2, 2, 2, 2))
+    return cells.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*rows.shape[:2], 4 * size[0], 4 * size[1])
+
+
+def as_rows(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """C×2h×2w or C×4h×4w features of an image of `size` h, w → L×4C or L×16C, in the order that `Skips` needs."""
+    height, width = size
+    if features.shape[1] == 2 * height:
+        cells = features.unflatten(1, (height, 2)).unflatten(3, (width, 2))
+        return cells.permute(1, 3, 2, 4, 0).reshape(height * width, -1)
+    cells = features.unflatten(1, (height, 2, 2)).unflatten(4, (width, 2, 2))
+    return cells.permute(1, 4, 2, 5, 3, 6, 0).reshape(height * width, -1)

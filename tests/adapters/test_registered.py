@@ -1,0 +1,53 @@
+"""What the adapters register, and that listing it costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from samovar.plugins import (
+    MaskSinkSpec,
+    PromptSourceSpec,
+    list_mask_sinks,
+    list_prompt_sources,
+    resolve,
+)
+
+SOURCES = ["faces"] + [
+    f"{name}{kind}" for name in ("coco", "labelme", "yolo") for kind in ("", "-boxes", "-points", "-masks")
+]
+
+
+def ours() -> list[MaskSinkSpec | PromptSourceSpec]:
+    specs: list[MaskSinkSpec | PromptSourceSpec] = [*list_mask_sinks(), *list_prompt_sources()]
+    return [spec for spec in specs if spec.target.startswith("samovar_adapters.")]
+
+
+def test_the_sources_are_there() -> None:
+    assert {spec.name for spec in ours() if isinstance(spec, PromptSourceSpec)} == set(SOURCES)
+
+
+@pytest.mark.parametrize("spec", ours(), ids=lambda spec: f"{spec.noun} {spec.name}")
+def test_every_target_is_there(spec: MaskSinkSpec | PromptSourceSpec) -> None:
+    assert callable(resolve(spec))
+
+
+def loaded_after(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+LIST = "from samovar.plugins import list_mask_sinks, list_prompt_sources; list_mask_sinks(); list_prompt_sources()"
+USE = "from samovar.plugins import find_mask_sink, resolve; resolve(find_mask_sink('png'))"
+
+
+def test_listing_formats_imports_none_of_them() -> None:
+    assert not loaded_after(LIST) & {"cv2", "PIL", "numba", "samovar_adapters.formats.npz"}
+
+
+def test_that_an_import_would_be_seen() -> None:
+    assert "cv2" in loaded_after(USE)

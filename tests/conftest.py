@@ -1,0 +1,55 @@
+"""What every test shares: where the test data lies, the repository itself, and settings that keep runs repeatable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# No limits of time: the first example of a test may compile kernels. Derandomized: a red run stays red when run again.
+settings.register_profile("samovar", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("samovar")
+
+
+def _data_required() -> bool:
+    return os.environ.get("SAMOVAR_REQUIRE_DATA") == "1" or os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps embeddings of the tests, and of the processes that they start, out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAMOVAR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of test photos and masks: `$SAMOVAR_DATA`, by default `../shared/data` beside the checkout.
+
+    Skips where it is absent, and fails there when `SAMOVAR_REQUIRE_DATA=1` or `CI=true`.
+    """
+    folder = Path(os.environ.get("SAMOVAR_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if (folder / "masks" / "index.json").is_file():
+        return folder
+    reason = f"no test data in {folder} (masks/index.json is missing); name its folder in SAMOVAR_DATA"
+    if _data_required():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def photo(repository: Path) -> Path:
+    """The photo that ships in the repository: 600×400 pixels, a cup on a saucer with a spoon."""
+    return repository / "docs" / "assets" / "photo.jpg"

@@ -1,0 +1,183 @@
+"""The disk tier on a good day: what is put is there, for everybody, within the budget."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samovar.cache import DiskTier, Entry
+from samovar.cache.tiers import CacheTier
+from samovar.errors import CacheError
+from tests.core.cache.support import entry_of
+
+
+def same(one: Entry | None, other: Entry) -> bool:
+    return one is not None and np.array_equal(one.unpack().tensors["tensor"], other.unpack().tensors["tensor"])
+
+
+def used(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.emb"))
+
+
+def test_it_is_a_tier(tmp_path: Path) -> None:
+    assert isinstance(DiskTier(tmp_path, 1), CacheTier)
+
+
+def test_a_negative_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match="at least 0 bytes; got -1"):
+        DiskTier(tmp_path, -1)
+
+
+def test_what_is_put_is_found_by_every_process(tmp_path: Path) -> None:
+    DiskTier(tmp_path, 1 << 20).put(entry_of(1))
+    other = DiskTier(tmp_path, 1 << 20)
+    assert same(other.get(entry_of(1).key), entry_of(1))
+    assert other.get(entry_of(2).key) is None
+
+
+def test_an_empty_or_missing_folder_holds_nothing_and_reading_does_not_make_it(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path / "cache", 1 << 20)
+    assert tier.get(entry_of(1).key) is None
+    assert not tier.delete(entry_of(1).key)
+    assert list(tier.entries()) == []
+    assert tier.evict(0) == []
+    assert tier.tidy() == 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_putting_again_replaces(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 1 << 20)
+    tier.put(entry_of(1))
+    tier.put(entry_of(2, key=entry_of(1).key))
+    assert same(tier.get(entry_of(1).key), entry_of(2))
+    assert [info.key for info in tier.entries()] == [entry_of(1).key]
+
+
+def test_deleting(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 1 << 20)
+    tier.put(entry_of(1))
+    assert tier.delete(entry_of(1).key)
+    assert not tier.delete(entry_of(1).key)
+    assert tier.get(entry_of(1).key) is None
+
+
+def test_entries_say_what_they_cost_and_how_often_they_were_used(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 1 << 20)
+    before = int(time.time())
+    tier.put(entry_of(1, cost=2.5))
+    for _ in range(3):
+        tier.get(entry_of(1).key)
+    tier.flush({})
+    (info,) = DiskTier(tmp_path, 1 << 20).entries()
+    assert (info.key, info.model, info.cost, info.hits) == (entry_of(1).key, "pixels", 2.5, 3)
+    assert info.nbytes == used(tmp_path)
+    assert before <= info.used <= time.time()
+
+
+def test_the_budget_holds_whatever_is_put(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 20_000)
+    random = np.random.default_rng(0)
+    for seed in range(60):
+        tier.put(entry_of(seed, nbytes=int(random.integers(1, 6000))))
+        assert used(tmp_path) <= 20_000
+    assert tier.ledger.shelf.nbytes == used(tmp_path)
+
+
+def test_several_processes_share_one_budget(tmp_path: Path) -> None:
+    tiers = [DiskTier(tmp_path, 20_000) for _ in range(3)]
+    for seed in range(60):
+        tiers[seed % 3].put(entry_of(seed, nbytes=2000))
+        assert used(tmp_path) <= 20_000
+
+
+def test_an_entry_larger_than_the_budget_is_declined_and_drops_nothing(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 10_000)
+    tier.put(entry_of(1))
+    assert tier.put(entry_of(2, nbytes=20_000)) == []
+    assert tier.get(entry_of(2).key) is None
+    assert same(tier.get(entry_of(1).key), entry_of(1))
+
+
+def test_the_least_valuable_entry_goes_first(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 3 * 2400)
+    tier.put(entry_of(1, nbytes=1500, cost=10.0))
+    tier.put(entry_of(2, nbytes=1500, cost=0.1))
+    tier.put(entry_of(3, nbytes=1500, cost=5.0))
+    dropped = tier.put(entry_of(4, nbytes=1500, cost=5.0))
+    assert [(one.info.key, one.reason) for one in dropped] == [(entry_of(2).key, "budget")]
+    assert tier.get(entry_of(1).key) is not None
+
+
+def test_hits_of_one_process_count_when_another_evicts(tmp_path: Path) -> None:
+    reader, writer = DiskTier(tmp_path, 3 * 2400), DiskTier(tmp_path, 3 * 2400)
+    for seed in (1, 2, 3):
+        writer.put(entry_of(seed, nbytes=1500))
+    for _ in range(5):
+        reader.get(entry_of(1).key)
+        reader.get(entry_of(3).key)
+    reader.flush({})
+    assert [one.info.key for one in writer.put(entry_of(4, nbytes=1500))] == [entry_of(2).key]
+
+
+def test_pruning_to_a_size_and_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = DiskTier(tmp_path, 1 << 20)
+    for seed in range(10):
+        tier.put(entry_of(seed, nbytes=2000))
+    tier.evict(used(tmp_path) // 2)
+    assert len(list(tier.entries())) == 5
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    tier.put(entry_of(20))
+    dropped = tier.evict(None, unused_since=now + 500)
+    assert len(dropped) == 5
+    assert {one.reason for one in dropped} == {"old"}
+    assert [info.key for info in tier.entries()] == [entry_of(20).key]
+
+
+def test_the_folder_says_that_it_is_a_cache(tmp_path: Path) -> None:
+    """So that backup programs pass by: https://bford.info/cachedir/."""
+    DiskTier(tmp_path, 1 << 20).put(entry_of(1))
+    assert (tmp_path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+
+def test_nobody_else_may_read_entries(tmp_path: Path) -> None:
+    DiskTier(tmp_path, 1 << 20).put(entry_of(1))
+    (file,) = tmp_path.rglob("*.emb")
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_durable_entries_are_forced_onto_the_disk_before_they_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(fd)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    DiskTier(tmp_path, 1 << 20).put(entry_of(1))
+    assert synced == []
+    DiskTier(tmp_path, 1 << 20, durable=True).put(entry_of(2))
+    assert len(synced) == 1
+
+
+def test_compacting_the_ledger_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samovar.cache.ledger.SLACK_BYTES", 2000)
+    tier, other = DiskTier(tmp_path, 1 << 20), DiskTier(tmp_path, 1 << 20)
+    for seed in range(40):
+        (tier, other)[seed % 2].put(entry_of(seed, nbytes=100))
+        tier.get(entry_of(seed // 2).key)
+    tier.flush({})
+    assert tier.ledger.path.stat().st_size < 2000 + 3 * 200 * 41 + 400
+    third = DiskTier(tmp_path, 1 << 20)
+    third.ledger.follow()
+    other.ledger.follow()
+    assert third.ledger.shelf.nbytes == other.ledger.shelf.nbytes == used(tmp_path)
+    assert {info.key: info.hits for info in third.entries()} == {info.key: info.hits for info in other.entries()}
+    assert sum(info.hits for info in third.entries()) == 40

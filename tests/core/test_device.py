@@ -1,0 +1,34 @@
+"""Devices: chosen among what the model and the machine have, else refused in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from samovar.device import available_devices, choose_device
+from samovar.errors import DeviceError
+
+
+def test_the_cpu_is_always_there_and_comes_last() -> None:
+    assert available_devices()[-1] == "cpu"
+
+
+def test_auto_takes_the_best_device_that_model_and_machine_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samovar.device.available_devices", lambda: ["cuda:0", "cuda:1", "mps", "cpu"])
+    assert choose_device("auto", ("cpu", "cuda"), "m") == "cuda:0"
+    assert choose_device("auto", ("cpu", "mps"), "m") == "mps"
+    assert choose_device("auto", ("cpu",), "m") == "cpu"
+    assert choose_device("cuda:1", ("cpu", "cuda"), "m") == "cuda:1"
+    assert choose_device("cuda", ("cpu", "cuda"), "m") == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("requested", "supported", "message"),
+    [
+        ("tpu", ("cpu",), "unknown device 'tpu'; expected auto, cpu, cuda"),
+        ("cuda", ("cpu",), "model 'm' runs on cpu; got device 'cuda'"),
+        ("cuda:7", ("cpu", "cuda"), "device 'cuda:7' is not on this machine; it has "),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(requested: str, supported: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        choose_device(requested, supported, "m")

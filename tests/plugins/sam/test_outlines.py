@@ -1,0 +1,146 @@
+"""Runs from low-resolution logits are byte for byte those of enlarging them as published and encoding the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+from torch.nn import functional
+
+from samovar_plugins.sam.encoding import LongestSide
+from samovar_plugins.sam.enlarge import Axis, Enlargement, direct, through_frame
+from samovar_plugins.sam.outlines import Outlines, outline, stability
+
+FRAME = 1024
+
+
+def smooth(count: int, side: int, seed: int, scale: float) -> NDArray[np.float32]:
+    """Logits with blobs of about a tenth of the side, and some fine noise."""
+    random = np.random.default_rng(seed)
+    coarse = torch.from_numpy(random.normal(0, scale, (count, 1, 10, 10)).astype(np.float32))
+    blobs: NDArray[np.float32] = functional.interpolate(coarse, (side, side), mode="bicubic")[:, 0].numpy()
+    return blobs + random.normal(0, scale / 50, blobs.shape).astype(np.float32)
+
+
+def published(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """As SAM enlarges them: to the frame, cut to the image's part of it, to the image."""
+    rows, columns = LongestSide(FRAME).used(size[1], size[0])
+    framed = functional.interpolate(
+        torch.from_numpy(logits)[None], (FRAME, FRAME), mode="bilinear", align_corners=False
+    )
+    return interpolated(framed[0, :, :rows, :columns].numpy(), size, "bilinear")
+
+
+def interpolated(logits: NDArray[np.float32], size: tuple[int, int], mode: str) -> NDArray[np.float32]:
+    enlarged: NDArray[np.float32] = functional.interpolate(
+        torch.from_numpy(logits)[None], size, mode=mode, align_corners=False
+    )[0].numpy()
+    return enlarged
+
+
+def encoded(masks: NDArray[np.bool_]) -> list[bytes]:
+    return [coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"] for mask in masks]
+
+
+def compressed(outlines: Outlines, size: tuple[int, int]) -> list[bytes]:
+    pairs = zip(outlines.offsets, outlines.offsets[1:])
+    rles: list[dict[str, Any]] = [
+        coco.frPyObjects({"size": list(size), "counts": outlines.counts[start:stop].tolist()}, *size)
+        for start, stop in pairs
+    ]
+    return [rle["counts"] for rle in rles]
+
+
+def sams(side: int, size: tuple[int, int]) -> Enlargement:
+    return through_frame((side, side), FRAME, LongestSide(FRAME).used(size[1], size[0]), size)
+
+
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 2**31), st.sampled_from([0.3, 5.0]))
+@settings(max_examples=40)
+def test_sams_masks_of_any_size_are_byte_identical(height: int, width: int, seed: int, scale: float) -> None:
+    logits = smooth(2, 256, seed, scale)
+    expected = encoded(published(logits, (height, width)) > 0)
+    assert compressed(outline(logits, sams(256, (height, width))), (height, width)) == expected
+
+
+@pytest.mark.parametrize("size", [(1500, 1000), (2400, 3600), (1, 1), (1, 700), (9000, 30)])
+def test_sams_masks_of_large_and_odd_images_are_byte_identical(size: tuple[int, int]) -> None:
+    logits = smooth(3, 256, seed=7, scale=4.0)
+    assert compressed(outline(logits, sams(256, size)), size) == encoded(published(logits, size) > 0)
+
+
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.sampled_from([16, 64]),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.integers(0, 99),
+)
+@settings(max_examples=40)
+def test_masks_by_one_interpolation_are_byte_identical(
+    height: int, width: int, side: int, mode: str, seed: int
+) -> None:
+    logits = smooth(2, side, seed, scale=3.0)
+    expected = encoded(interpolated(logits, (height, width), mode) > 0)
+    assert compressed(outline(logits, direct((side, side), (height, width), mode)), (height, width)) == expected
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_noise_in_which_every_cell_is_mixed_is_byte_identical(mode: str) -> None:
+    logits = np.random.default_rng(3).normal(size=(2, 64, 64)).astype(np.float32)
+    expected = encoded(interpolated(logits, (333, 217), mode) > 0)
+    assert compressed(outline(logits, direct((64, 64), (333, 217), mode)), (333, 217)) == expected
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+def test_flat_logits_give_an_empty_or_a_full_mask(value: float) -> None:
+    outlines = outline(np.full((1, 64, 64), value, np.float32), direct((64, 64), (20, 30)))
+    assert outlines.counts.tolist() == ([0, 600] if value > 0 else [600])
+
+
+def test_no_masks_give_no_runs() -> None:
+    outlines = outline(np.zeros((0, 64, 64), np.float32), direct((64, 64), (20, 30)))
+    assert len(outlines.counts) == 0
+    assert outlines.offsets.tolist() == [0]
+
+
+@pytest.mark.parametrize("threshold", [-2.0, 0.5, 3.0])
+def test_other_thresholds_are_byte_identical(threshold: float) -> None:
+    logits = smooth(3, 256, seed=11, scale=4.0)
+    expected = encoded(published(logits, (480, 640)) > threshold)
+    assert compressed(outline(logits, sams(256, (480, 640)), threshold), (480, 640)) == expected
+
+
+def test_areas_are_those_of_the_masks() -> None:
+    logits = smooth(4, 256, seed=5, scale=4.0)
+    expected = (published(logits, (375, 500)) > 0).sum(axis=(1, 2))
+    assert outline(logits, sams(256, (375, 500))).areas.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("offset", [0.5, 1.0])
+def test_stability_is_that_of_sams_generator(offset: float) -> None:
+    logits = np.concatenate([smooth(5, 256, seed=2, scale=4.0), np.full((1, 256, 256), -9, np.float32)])
+    dense = published(logits, (427, 640))
+    inner, outer = (dense > offset).sum(axis=(1, 2)), (dense > -offset).sum(axis=(1, 2))
+    expected = np.where(outer > 0, inner / np.maximum(outer, 1), 0).astype(np.float32)
+    np.testing.assert_array_equal(stability(logits, sams(256, (427, 640)), offset), expected)
+
+
+@given(st.integers(4, 80), st.integers(1, 400), st.sampled_from(["bilinear", "bicubic"]))
+def test_an_axis_holds_the_whole_interpolation(logits: int, pixels: int, mode: str) -> None:
+    matrix = functional.interpolate(torch.eye(logits)[None, None], (pixels, logits), mode=mode, align_corners=False)[
+        0, 0
+    ]
+    axis = Axis.of(matrix.numpy())
+    rebuilt = np.zeros((pixels, logits), np.float32)
+    taps = axis.starts[:, None] + np.arange(axis.weights.shape[1])
+    np.put_along_axis(rebuilt, taps, axis.weights, axis=1)
+    np.testing.assert_array_equal(rebuilt, matrix.numpy())
+    assert (np.diff(axis.starts) >= 0).all()
+    assert axis.excess == pytest.approx(-np.minimum(matrix.numpy(), 0).sum(axis=1).min(), abs=1e-7)

@@ -1,0 +1,57 @@
+"""Ours from a folder that Hugging Face's `transformers` saved, against its own forward pass. Full size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers", reason="nox -s reference installs the package to compare with")
+
+import torch
+from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
+
+import samovar
+from samovar import Prompts
+from samovar.protocols import DecodeOptions
+from tests.reference.support import aspects
+
+
+def model_of(kind: str) -> Any:
+    torch.manual_seed(0)
+    if kind == "sam-vit-b":
+        return SamModel(SamConfig()).eval()
+    config = SamHQConfig(mask_decoder_config={"vit_dim": 768})
+    return SamHQModel(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["sam-vit-b", "sam-hq-vit-b"])
+def test_answers_are_those_of_transformers(kind: str, tmp_path: Path, data_folder: Path) -> None:
+    reference = model_of(kind)
+    with torch.no_grad():
+        for name, parameter in reference.named_parameters():
+            if "rel_pos" in name or "pos_embed" in name:
+                parameter.normal_(std=0.1)
+            elif parameter.ndim == 1:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    reference.save_pretrained(tmp_path)
+    ours = samovar.load(tmp_path, device="cpu", cache="off")
+    assert ours.name == kind
+    image = aspects(data_folder)[1]
+    boxes = np.array([[0.1, 0.1, 0.6, 0.7], [0.3, 0.2, 0.9, 0.5], [0.5, 0.6, 0.8, 0.95]])
+    boxes = boxes * np.tile([image.width, image.height], 2)
+    parts = ours.segmenter._parts  # type: ignore[attr-defined]
+    scale = np.tile(parts.frame.scale(image.width, image.height), 2)
+    with torch.inference_mode():
+        answer = reference(
+            pixel_values=parts.frame.pixels(image)[None],
+            input_boxes=torch.from_numpy((boxes * scale).astype(np.float32))[None],
+            multimask_output=False,
+        )
+    (embedding,) = ours.segmenter.encode([image])
+    masks = ours.segmenter.decode([embedding], [Prompts.from_boxes(boxes)], DecodeOptions(logits=True))[0]
+    assert masks.logits is not None
+    np.testing.assert_allclose(masks.logits, answer.pred_masks[0, :, 0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(masks.scores, answer.iou_scores[0, :, 0].numpy(), atol=1e-4)
