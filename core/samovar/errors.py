@@ -67,10 +67,14 @@ class UnknownNameError(InputError):
     """No model, source, sink or option of that name."""
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str], hint: str) -> UnknownNameError:
-        """An error that names the nearest known names and says what to do (`hint`)."""
+    def among(
+        cls, kind: str, name: str, known: Iterable[str], hint: str, aliases: Iterable[str] = ()
+    ) -> UnknownNameError:
+        """An error that names the nearest of the known names and `aliases`, or else lists the known names, and says
+        what to do (`hint`).
+        """
         names = sorted(known)
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        near = get_close_matches(name, [*names, *sorted(aliases)], n=3, cutoff=0.5)
         listing = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         return cls(f"unknown {kind} {name!r}; {listing}; {hint}")
 

@@ -63,7 +63,8 @@ class Claims(Generic[S]):
         """
         claims = self._by_name.get(name, [])
         if not claims:
-            raise UnknownNameError.among(self._noun, name, self._by_name, hint)
+            names = {claim.spec.name for claim in self._claims}
+            raise UnknownNameError.among(self._noun, name, names, hint, aliases=self._by_name.keys() - names)
         if len(claims) > 1:
             raise PluginError(self._conflict(name))
         return claims[0].spec

@@ -16,12 +16,14 @@ def test_a_model_is_found_by_its_name_and_by_its_aliases() -> None:
 
 
 def test_an_unknown_name_gets_the_nearest_ones_and_what_to_do() -> None:
-    with isolated({"tea": Bringing(segmenter("cups-small"), segmenter("spoons"))}):
+    with isolated({"tea": Bringing(segmenter("cups-small", aliases=("tea/cup",)), segmenter("spoons"))}):
         with pytest.raises(
             UnknownNameError, match=r"unknown model 'cup-small'; did you mean cups-small\?.*samovar models"
         ):
             find_segmenter("cup-small")
-        with pytest.raises(UnknownNameError, match="known: cups-small, spoons"):
+        with pytest.raises(UnknownNameError, match="did you mean tea/cup"):
+            find_segmenter("tea/cupp")
+        with pytest.raises(UnknownNameError, match="known: cups-small, spoons;"):
             find_segmenter("xyz")
 
 
