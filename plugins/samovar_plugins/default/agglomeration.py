@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .network import network_row
-
-__all__ = ["border_features", "describe_all", "merge"]
+__all__ = ["border_features", "describe_all", "merge", "network_row"]
 
 _STALE = 1.1  # a border is looked at again once its two sides together have grown by this factor
 _EAGER = 4  # regions with more borders than this have them looked at again only when they come up
@@ -66,6 +64,40 @@ def border_features(
     share = length / min(perimeter[a], perimeter[b])
     out[12] = share
     return float(plain)
+
+
+@njit(fastmath=True)
+def network_row(
+    net: NDArray[np.float32], inputs: int, hidden: int, row: NDArray[np.float32], scratch: NDArray[np.float32]
+) -> float:
+    """The output for one row of `inputs` features; `scratch` holds 2×hidden float32."""
+    at = 2 * inputs
+    one = scratch[0]
+    two = scratch[1]
+    b1 = at + inputs * hidden
+    for k in range(hidden):
+        one[k] = net[b1 + k]
+    for d in range(inputs):
+        value = (row[d] - net[d]) * net[inputs + d]
+        start = at + d * hidden
+        for k in range(hidden):
+            one[k] += value * net[start + k]
+    w2 = b1 + hidden
+    b2 = w2 + hidden * hidden
+    for k in range(hidden):
+        two[k] = net[b2 + k]
+    for d in range(hidden):
+        value = one[d]
+        if value > 0:
+            start = w2 + d * hidden
+            for k in range(hidden):
+                two[k] += value * net[start + k]
+    w3 = b2 + hidden
+    total = float(net[w3 + hidden])
+    for k in range(hidden):
+        if two[k] > 0:
+            total += two[k] * net[w3 + k]
+    return total
 
 
 @njit

@@ -1,9 +1,9 @@
 """Tiny multilayer perceptrons: standardise, two hidden layers of rectified units, one linear output.
 
-All numbers of one network lie in one flat float32 vector, so that kernels take networks as plain arrays:
-mean (d), 1/deviation (d), W1 (d×h), b1 (h), W2 (h×h), b2 (h), w3 (h), b3 (1). The rows of one prompt are evaluated
-together and apart from all others', in blocks so small that no BLAS spreads them over threads: an answer depends
-neither on the rest of the batch nor on the number of cores.
+All numbers of one network lie in one flat float32 vector, so that kernels (see `agglomeration`) take networks as plain
+arrays: mean (d), 1/deviation (d), W1 (d×h), b1 (h), W2 (h×h), b2 (h), w3 (h), b3 (1). The rows of one prompt are
+evaluated together and apart from all others', in blocks so small that no BLAS spreads them over threads: an answer
+depends neither on the rest of the batch nor on the number of cores.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
-from samovar.jit import njit
 
-__all__ = ["hidden_units", "network_row", "parameter_count", "probabilities"]
+__all__ = ["hidden_units", "parameter_count", "probabilities"]
 
 _BLOCK = 128
 
@@ -39,40 +38,6 @@ def hidden_units(parameters: int, inputs: int) -> int:
             f"expected a network on {inputs} features; got {parameters} numbers, which fit none; refit or reinstall"
         )
     return hidden
-
-
-@njit(fastmath=True)
-def network_row(
-    net: NDArray[np.float32], inputs: int, hidden: int, row: NDArray[np.float32], scratch: NDArray[np.float32]
-) -> float:
-    """The output for one row of `inputs` features; `scratch` holds 2×hidden float32."""
-    at = 2 * inputs
-    one = scratch[0]
-    two = scratch[1]
-    b1 = at + inputs * hidden
-    for k in range(hidden):
-        one[k] = net[b1 + k]
-    for d in range(inputs):
-        value = (row[d] - net[d]) * net[inputs + d]
-        start = at + d * hidden
-        for k in range(hidden):
-            one[k] += value * net[start + k]
-    w2 = b1 + hidden
-    b2 = w2 + hidden * hidden
-    for k in range(hidden):
-        two[k] = net[b2 + k]
-    for d in range(hidden):
-        value = one[d]
-        if value > 0:
-            start = w2 + d * hidden
-            for k in range(hidden):
-                two[k] += value * net[start + k]
-    w3 = b2 + hidden
-    total = float(net[w3 + hidden])
-    for k in range(hidden):
-        if two[k] > 0:
-            total += two[k] * net[w3 + k]
-    return total
 
 
 def probabilities(net: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:

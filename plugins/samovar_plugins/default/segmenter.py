@@ -18,6 +18,7 @@ from .answers import answer
 from .encoding import encode_pixels
 from .fields import Field, cut_mask, low_res, make_field
 from .frame import Frame
+from .identity import code_digest
 from .priors import leaf_prior
 from .queries import Query, make_query
 from .scene import Scene, open_scene
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DefaultSegmenter", "load"]
 
-_VERSION = "1"
 _KINDS: frozenset[Kind] = frozenset({"points", "box", "mask"})
 
 
@@ -46,11 +46,11 @@ class DefaultSegmenter:
 
     def __init__(self, weights: Weights | None = None) -> None:
         self._weights = load_weights() if weights is None else weights
-        self._fingerprint = f"default-{_VERSION}-{self._weights.digest}"
+        self._fingerprint = f"default-{code_digest()}-{self._weights.digest}"
 
     @property
     def fingerprint(self) -> str:
-        """Names the algorithm's version and the fitted numbers."""
+        """Names the code and the fitted numbers."""
         return self._fingerprint
 
     @property

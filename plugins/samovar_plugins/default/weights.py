@@ -32,7 +32,15 @@ class Weights:
     """All networks (see `network`), by name; a missing one falls back on a hand-made rule."""
 
     nets: dict[str, Net] = field(default_factory=dict)
-    digest: str = ""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the numbers."""
+        digest = hashlib.sha256()
+        for name, net in sorted(self.nets.items()):
+            digest.update(f"{name} {net.dtype.str} {net.shape}\n".encode())
+            digest.update(net.tobytes())
+        return digest.hexdigest()[:16]
 
     def get(self, name: str) -> Net | None:
         """The network of that name, None when it was not fitted."""
@@ -67,4 +75,4 @@ def load_weights(path: Path | None = None) -> Weights:
         if net.ndim != 1 or not np.isfinite(net).all():
             raise WeightsError(f"{source}: {name} must be a vector of finite numbers; reinstall the package")
         net.setflags(write=False)
-    return Weights(nets, hashlib.sha256(data).hexdigest()[:16])
+    return Weights(nets)

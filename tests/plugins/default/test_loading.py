@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,12 @@ from samovar.embedding import Embedding
 from samovar.errors import DeviceError, InputError, WeightsError
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
+from samovar_plugins.default import segmenter as module_of_it
+from samovar_plugins.default.identity import code_digest
 from samovar_plugins.default.segmenter import DefaultSegmenter, load
-from samovar_plugins.default.weights import load_weights
+from samovar_plugins.default.weights import Weights, load_weights
+
+PACKAGE = Path(module_of_it.__file__).parent
 
 
 def test_it_is_listed_as_default() -> None:
@@ -67,8 +72,41 @@ def test_torn_and_senseless_weights_are_named(tmp_path: Path) -> None:
         load_weights(wild)
 
 
-def test_weights_make_the_fingerprint(tmp_path: Path, segmenter: DefaultSegmenter) -> None:
-    """An embedding of other weights must never be taken for one of these."""
-    empty = tmp_path / "empty.npz"
-    np.savez(empty)
-    assert DefaultSegmenter(load_weights(empty)).fingerprint != segmenter.fingerprint
+def fingerprint_of(folder: Path) -> str:
+    """The fingerprint that a fresh process gives with the packages in `folder` before all others."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); from samovar_plugins.default.segmenter import load; "
+        "print(load('default', weights=None, device='cpu', dtype='auto').fingerprint)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_other_code_has_another_fingerprint(tmp_path: Path, segmenter: DefaultSegmenter) -> None:
+    """An embedding that earlier code left in a cache must never be taken for one of today's."""
+    copy = tmp_path / "samovar_plugins" / "default"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PACKAGE.parent / "__init__.py", copy.parent)
+    assert fingerprint_of(tmp_path) == segmenter.fingerprint
+    encoding = copy / "encoding.py"
+    encoding.write_text(encoding.read_text().replace('"leaf_rim_distance"', '"leaf_edge_distance"'))
+    assert fingerprint_of(tmp_path) != segmenter.fingerprint
+
+
+@pytest.mark.parametrize("module", sorted(path.name for path in PACKAGE.glob("*.py")))
+def test_every_module_is_part_of_the_fingerprint(tmp_path: Path, module: str) -> None:
+    copy = tmp_path / "default"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_digest(copy)
+    with (copy / module).open("a") as file:
+        file.write("# changed\n")
+    code_digest.cache_clear()
+    assert code_digest(copy) != before
+
+
+def test_weights_make_the_fingerprint(segmenter: DefaultSegmenter) -> None:
+    """An embedding of other weights must never be taken for one of these, wherever they come from."""
+    border = np.ones(5, np.float32)
+    fitted = [Weights(), Weights({"border": border}), Weights({"border": 2 * border}), Weights({"other": border})]
+    fingerprints = {DefaultSegmenter(weights).fingerprint for weights in fitted}
+    assert len(fingerprints | {segmenter.fingerprint}) == 5
