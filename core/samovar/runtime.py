@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samovar.cache import Cache
@@ -21,9 +22,26 @@ from samovar.protocols import DecodeOptions, PromptSource, Segmenter
 if TYPE_CHECKING:
     from samovar.image import ImageLike
 
-__all__ = ["Runtime"]
+__all__ = ["Prepared", "Runtime"]
 
 DEFAULT_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image and its prompts with the slow half done: ready to be answered, together with others'.
+
+    Attributes:
+        embedding: of the image.
+        lowered: the prompts as the segmenter takes them.
+        encoded: whether the embedding had to be computed for it.
+        encode_seconds: the time that took.
+    """
+
+    embedding: Embedding
+    lowered: Lowered
+    encoded: bool = False
+    encode_seconds: float = 0.0
 
 
 class Runtime:
@@ -140,47 +158,81 @@ class Runtime:
 
         return generate(self, Image(image), parameters, cancel)
 
+    def prepare(self, image: ImageLike, prompts: PromptsLike, *, embedding: Embedding | None = None) -> Prepared:
+        """The slow half of `segment`: check and lower the prompts, and encode the image if no cache has it.
+
+        Servers call it in one place and `answer` in another, so that what needs encoding waits and nothing else does.
+
+        Args:
+            embedding: the image's, where it is at hand already.
+
+        Raises: as `segment`.
+        """
+        checked, given = _checked((image, prompts))
+        lowered = lower(self, checked, given)
+        if embedding is not None:
+            return Prepared(embedding, lowered)
+        found = self.cache.get_or_encode([checked], self.segmenter, model=self.name)
+        return Prepared(found.embeddings[0], lowered, found.encoded > 0, found.encode_seconds)
+
+    def answer(
+        self,
+        prepared: Sequence[Prepared],
+        options: DecodeOptions | None = None,
+        *,
+        max_prompts: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> list[Masks]:
+        """The fast half: all prompts of all images in as few decode calls as fit the memory. One `Masks` an image."""
+        options = options or DecodeOptions()
+        started = time.perf_counter()
+        parts: list[list[Masks]] = [[] for _ in prepared]
+        cost = [self.segmenter.decode_bytes(one.embedding.width, one.embedding.height) for one in prepared]
+        for pieces in chunk([len(one.lowered.prompts) for one in prepared], cost, self.memory, max_prompts):
+            _stop_if(cancel)
+            for piece, masks in zip(pieces, self._decode(prepared, pieces, options)):
+                parts[piece.image].append(masks.replace(prompt_index=masks.prompt_index + piece.start))
+        answers = [_finish(one, part) for one, part in zip(prepared, parts)]
+        fire_after_segment(
+            SegmentEvent(
+                model=self.name,
+                fingerprint=self.segmenter.fingerprint,
+                images=len(prepared),
+                prompts=sum(len(one.lowered.prompts) for one in prepared),
+                masks=sum(map(len, answers)),
+                encoded=sum(one.encoded for one in prepared),
+                encode_seconds=sum(one.encode_seconds for one in prepared),
+                decode_seconds=time.perf_counter() - started,
+            )
+        )
+        return answers
+
     def _segment_window(
         self,
         window: list[tuple[Image, Lowered]],
         options: DecodeOptions,
         max_prompts: int | None,
         cancel: threading.Event | None,
-    ) -> Iterator[Masks]:
+    ) -> list[Masks]:
         _stop_if(cancel)
-        images = [image for image, _ in window]
-        found = self.cache.get_or_encode(images, self.segmenter, model=self.name)
-        started = time.perf_counter()
-        parts: list[list[Masks]] = [[] for _ in window]
-        cost = [self.segmenter.decode_bytes(image.width, image.height) for image in images]
-        for pieces in chunk([len(lowered.prompts) for _, lowered in window], cost, self.memory, max_prompts):
-            _stop_if(cancel)
-            for piece, masks in zip(pieces, self._decode(found.embeddings, window, pieces, options)):
-                parts[piece.image].append(masks.replace(prompt_index=masks.prompt_index + piece.start))
-        answers = [_finish(image, lowered, part) for (image, lowered), part in zip(window, parts)]
-        fire_after_segment(
-            SegmentEvent(
-                model=self.name,
-                fingerprint=self.segmenter.fingerprint,
-                images=len(window),
-                prompts=sum(len(lowered.prompts) for _, lowered in window),
-                masks=sum(map(len, answers)),
-                encoded=found.encoded,
-                encode_seconds=found.encode_seconds,
-                decode_seconds=time.perf_counter() - started,
-            )
-        )
-        yield from answers
+        found = self.cache.get_or_encode([image for image, _ in window], self.segmenter, model=self.name)
+        share = found.encode_seconds / max(found.encoded, 1)
+        left = found.encoded  # an image that is given twice is encoded once, and counted once
+        prepared = []
+        for embedding, (_, lowered), hit in zip(found.embeddings, window, found.hits):
+            encoded = not hit and left > 0
+            left -= encoded
+            prepared.append(Prepared(embedding, lowered, encoded, share if encoded else 0.0))
+        return self.answer(prepared, options, max_prompts=max_prompts, cancel=cancel)
 
     def _decode(
         self,
-        embeddings: Sequence[Embedding],
-        window: list[tuple[Image, Lowered]],
+        prepared: Sequence[Prepared],
         pieces: Sequence[Piece],
         options: DecodeOptions,
     ) -> list[Masks]:
-        prompts = [window[piece.image][1].prompts[piece.start : piece.stop] for piece in pieces]
-        return self.segmenter.decode([embeddings[piece.image] for piece in pieces], prompts, options)
+        prompts = [prepared[piece.image].lowered.prompts[piece.start : piece.stop] for piece in pieces]
+        return self.segmenter.decode([prepared[piece.image].embedding for piece in pieces], prompts, options)
 
 
 def _checked(pair: tuple[ImageLike, PromptsLike]) -> tuple[Image, Prompts]:
@@ -189,10 +241,11 @@ def _checked(pair: tuple[ImageLike, PromptsLike]) -> tuple[Image, Prompts]:
     return image, prompts
 
 
-def _finish(image: Image, lowered: Lowered, parts: list[Masks]) -> Masks:
+def _finish(prepared: Prepared, parts: list[Masks]) -> Masks:
     """One image's masks, pointing back at the prompts that the caller gave."""
+    lowered = prepared.lowered
     if not parts:
-        return Masks.empty(image.width, image.height)
+        return Masks.empty(prepared.embedding.width, prepared.embedding.height)
     masks = Masks.concat(parts)
     asked, index = lowered.prompts, masks.prompt_index
     finished = masks.replace(prompt_index=lowered.origin[index])

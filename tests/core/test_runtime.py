@@ -176,3 +176,22 @@ def test_stream_takes_images_one_after_another(runtime: Runtime, segmenter: Fill
 def test_memory_must_be_positive(segmenter: FilledBoxes) -> None:
     with pytest.raises(InputError, match="positive number of bytes"):
         Runtime(segmenter, memory=0)
+
+
+def test_what_was_prepared_apart_is_answered_together(runtime: Runtime, segmenter: FilledBoxes) -> None:
+    wanted = [(grey(51), [Prompt(box=(0, 0, 2, 2), label="door"), Prompt(points=[[20, 15]])]), (grey(102), [])]
+    prepared = [runtime.prepare(image, prompts) for image, prompts in wanted]
+    assert segmenter.decoded == []
+    answers = runtime.answer(prepared)
+    assert segmenter.decoded == [[2]]
+    assert [len(masks) for masks in answers] == [2, 0]
+    for masks, (image, prompts) in zip(answers, wanted):
+        alone = runtime.segment(image, prompts)
+        assert masks.same_as(alone)
+        assert (masks.labels, masks.scores.tolist()) == (alone.labels, alone.scores.tolist())
+
+
+def test_preparing_refuses_bad_prompts_before_it_encodes(runtime: Runtime, segmenter: FilledBoxes) -> None:
+    with pytest.raises(PromptError, match="outside"):
+        runtime.prepare(grey(51), Prompt(points=[[400, 15]]))
+    assert segmenter.encoded == []

@@ -1,0 +1,280 @@
+"""The engine: one runtime behind an event loop. Clicks are decoded together; encoding never stands in their way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import blake3
+import numpy as np
+
+from samovar.protocols import DecodeOptions
+from samovar_adapters.serve.batching import Batcher
+from samovar_adapters.serve.metrics import Metrics
+from samovar_adapters.serve.problems import Busy, TooSlow
+
+if TYPE_CHECKING:
+    from samovar.image import Image
+    from samovar.masks import Masks
+    from samovar.prompts import Prompts
+    from samovar.runtime import Prepared, Runtime
+
+__all__ = ["Embedded", "Engine", "Limits"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("samovar.serve")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one engine.
+
+    Attributes:
+        encoders: images that are encoded at once; each has a thread.
+        encodes_waiting: images that may wait for an encoder; the next is refused with Busy.
+        clicks_waiting: requests that may wait for the decoder.
+        seconds: that one request may take. The encode behind it goes on, so asking again is quick.
+        batch: requests that one decode answers.
+    """
+
+    encoders: int = 2
+    encodes_waiting: int = 256
+    clicks_waiting: int = 1024
+    seconds: float = 90.0
+    batch: int = 64
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One image in the cache.
+
+    Attributes:
+        width, height: in pixels.
+        cached: whether it was there already.
+        seconds: that this request waited.
+    """
+
+    width: int
+    height: int
+    cached: bool
+    seconds: float
+
+
+class Engine:
+    """Answers prompts for any number of clients at once. Lives on one event loop.
+
+    The model is loaded in the background, once, when it is first wanted. An image that nothing has encoded yet goes to
+    the encoders, and whoever wants the same one waits for the same encode; an image that is in the cache goes straight
+    to the decoder, past all of those. There, everything that has come in since the last decode is answered by the next.
+
+    Args:
+        load: gives the runtime; called in a thread.
+        name: what the model is called.
+        warm_up: once the model is loaded, have it segment a small grey picture, for what models compile on first use.
+    """
+
+    def __init__(
+        self, load: Callable[[], Runtime], *, name: str = "model", limits: Limits | None = None, warm_up: bool = False
+    ) -> None:
+        self.name = name
+        self._warm_up = warm_up
+        self.limits = limits or Limits()
+        self.metrics = Metrics()
+        self._load = load
+        self._runtime: asyncio.Task[Runtime] | None = None
+        # Looking things up has threads of its own: behind a slow encode it would wait like everything else.
+        self._lookups = ThreadPoolExecutor(8, thread_name_prefix="samovar-look")
+        self._encoders = ThreadPoolExecutor(self.limits.encoders, thread_name_prefix="samovar-encode")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="samovar-decode")
+        self._single: dict[str, asyncio.Task[Any]] = {}
+        self._batchers: dict[DecodeOptions, Batcher[Prepared, Masks]] = {}
+        self._working: set[Future[Any]] = set()
+
+    # ------------------------------------------------------------------------------------------------- the model
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded."""
+        task = self._runtime
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
+    def start_loading(self) -> None:
+        """Load the model in the background, unless that has begun. Errors are kept for whoever wants it."""
+        if self._runtime is None or (self._runtime.done() and self._runtime.exception() is not None):
+            self._runtime = asyncio.create_task(self._slow(self._load))
+            self._runtime.add_done_callback(self._loaded)
+
+    def _loaded(self, task: asyncio.Task[Runtime]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("model not loaded", extra={"fields": {"model": self.name, "error": str(error)}})
+            return
+        _log.info("model loaded", extra={"fields": {"model": self.name}})
+        if self._warm_up:
+            runtime = task.result()
+            # Whoever clicks in the meantime has the other encoders.
+            self._encoders.submit(lambda: _segment_something(runtime))
+
+    async def runtime(self) -> Runtime:
+        """The runtime, loaded if need be; a model that could not be loaded is tried again."""
+        self.start_loading()
+        assert self._runtime is not None  # noqa: S101  (start_loading sets it)
+        return await asyncio.shield(self._runtime)
+
+    # ------------------------------------------------------------------------------------------------- what it does
+
+    async def segment(self, image: Image, prompts: Prompts, options: DecodeOptions | None = None) -> Masks:
+        """The masks that `prompts` ask for on `image`.
+
+        Raises: as `Runtime.segment`; Busy when too much is waiting; TooSlow after `Limits.seconds`.
+        """
+        return await self._within(self._segment(image, prompts, options or DecodeOptions()))
+
+    async def embed(self, image: Image) -> Embedded:
+        """Put the image's embedding into the cache. Raises ImageError, Busy and TooSlow."""
+        from samovar.prompts import Prompts
+
+        began = time.perf_counter()
+        prepared = await self._within(self._prepare(image, Prompts.of([])))
+        embedding = prepared.embedding
+        return Embedded(embedding.width, embedding.height, not prepared.encoded, time.perf_counter() - began)
+
+    async def segment_all(self, image: Image, **parameters: Any) -> Masks:
+        """Masks of every object, as `Runtime.segment_all`. It has a thread among the encoders: it takes seconds."""
+        runtime = await self._within(self.runtime())
+        stop = threading.Event()
+        work = self._slow(lambda: runtime.segment_all(image, cancel=stop, **parameters))
+        try:
+            return await self._within(work)
+        except TooSlow:
+            stop.set()  # unlike an embedding, half of the masks are of no use to anybody
+            raise
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """`work`, which may block for long (a detector, a download), in one of the encoders' threads."""
+        return await self._within(self._slow(work))
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """`work`, which blocks briefly, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._lookups, work)
+
+    async def close(self) -> None:
+        """Finish what is being worked on, and write the cache down."""
+        waiting = [task for task in self._single.values() if not task.done()]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        runtime = self._runtime.result() if self.ready and self._runtime is not None else None
+        if runtime is not None:
+            await asyncio.to_thread(runtime.cache.close)
+        for pool in (self._lookups, self._encoders, self._decoder):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------------------------------------------- how
+
+    async def _segment(self, image: Image, prompts: Prompts, options: DecodeOptions) -> Masks:
+        prepared = await self._prepare(image, prompts)
+        began = time.perf_counter()
+        masks = await self._batcher(options, await self.runtime()).ask(prepared)
+        self.metrics.decode_seconds.observe(time.perf_counter() - began)
+        return masks
+
+    async def _prepare(self, image: Image, prompts: Prompts) -> Prepared:
+        """The embedding and the prompts as the segmenter takes them; at most one encode an image at a time."""
+        runtime = await self.runtime()
+        if await self.look(lambda: _is_quick(runtime, image, prompts)):
+            return await self.look(lambda: runtime.prepare(image, prompts))
+        key = await self.look(lambda: _identity(image, prompts))
+        encoded = await self._once(key, lambda: self._encode(runtime, image))
+
+        def prepare() -> Prepared:
+            return runtime.prepare(image, prompts, embedding=encoded.embedding)
+
+        if prompts.kinds <= runtime.segmenter.prompt_kinds:
+            prepared = await self.look(prepare)
+        else:  # a grounder looks at the picture, which takes as long as encoding it
+            prepared = await self._slow(prepare)
+        return replace(prepared, encoded=encoded.encoded, encode_seconds=encoded.encode_seconds)
+
+    async def _encode(self, runtime: Runtime, image: Image) -> Prepared:
+        from samovar.prompts import Prompts
+
+        prepared = await self._slow(lambda: runtime.prepare(image, Prompts.of([])))
+        if prepared.encoded:
+            self.metrics.encode_seconds.observe(prepared.encode_seconds)
+        return prepared
+
+    async def _once(self, key: str, work: Callable[[], Any]) -> Any:
+        """`work()`, or what somebody else's `work()` for the same key, already under way, gives."""
+        task = self._single.get(key)
+        if task is None:
+            task = self._single[key] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: (self._single.pop(key, None), done.cancelled() or done.exception()))
+        # Shielded: one client that gives up must not take the others' encode with it.
+        return await asyncio.shield(task)
+
+    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[Prepared, Masks]:
+        if options not in self._batchers:
+
+            def work(prepared: Sequence[Prepared]) -> Sequence[Masks]:
+                return runtime.answer(prepared, options)
+
+            self._batchers[options] = Batcher(
+                work,
+                self._decoder,
+                most=self.limits.batch,
+                waiting=self.limits.clicks_waiting,
+                seen=self.metrics.batch_sizes.observe,
+            )
+        return self._batchers[options]
+
+    async def _slow(self, work: Callable[[], T]) -> T:
+        """`work` in one of the encoders' threads. Raises Busy when too much waits for one."""
+        if len(self._working) >= self.limits.encoders + self.limits.encodes_waiting:
+            raise Busy("too many pictures are waiting to be encoded; try again in a moment")
+        future = self._encoders.submit(work)
+        self._working.add(future)
+        future.add_done_callback(self._working.discard)
+        return await asyncio.wrap_future(future)
+
+    async def _within(self, work: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(work, self.limits.seconds)
+        except asyncio.TimeoutError:
+            raise TooSlow(f"no answer within {self.limits.seconds:g} s; the work goes on: ask again") from None
+
+
+def _segment_something(runtime: Runtime) -> None:
+    """Past the cache, where the picture would only take up room."""
+    from samovar.image import Image
+    from samovar.prompts import Prompts
+
+    with suppress(Exception):  # whoever asks in earnest will meet the same error
+        grey = Image(np.full((64, 64, 3), 128, np.uint8), name="warm-up")
+        embeddings = runtime.segmenter.encode([grey])
+        prompts = Prompts.from_boxes([[8, 8, 56, 56]]), Prompts.from_points([[32, 32]])
+        for one in prompts:
+            if one.kinds <= runtime.segmenter.prompt_kinds:
+                runtime.segmenter.decode(embeddings, [one], DecodeOptions())
+
+
+def _is_quick(runtime: Runtime, image: Image, prompts: Prompts) -> bool:
+    """Whether preparing takes no encoding and no look at the picture."""
+    return prompts.kinds <= runtime.segmenter.prompt_kinds and runtime.cache.holds(image, runtime.segmenter)
+
+
+def _identity(image: Image, prompts: Prompts) -> str:
+    """What tells the picture from others. Raises ImageError and PromptError, before anything is encoded in vain."""
+    prompts.check_inside(image.width, image.height)
+    data = image.file_bytes()
+    return image.digest if data is None else blake3.blake3(data).hexdigest()

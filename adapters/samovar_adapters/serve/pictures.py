@@ -1,0 +1,63 @@
+"""Encoded pictures kept for a while, so that a client sends or the server fetches each of them once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from samovar.image import Image
+
+__all__ = ["Pictures"]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    data: bytes
+    name: str
+    since: float
+
+
+class Pictures:
+    """The most recently used pictures by key, within a budget of bytes and of age.
+
+    Args:
+        budget: bytes of encoded files in all; the pixels are never kept.
+        seconds: how long one is good for, because what a URL shows may change; None: for ever.
+    """
+
+    def __init__(self, budget: int, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.budget, self.seconds, self._clock = budget, seconds, clock
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def put(self, key: str, data: bytes, name: str) -> Image:
+        """Keep the encoded file `data`; a fresh `Image` of it, not yet decoded."""
+        with self._lock:
+            self._drop(key)
+            if len(data) <= self.budget:
+                self._kept[key] = _Kept(data, name, self._clock())
+                self._size += len(data)
+            while self._size > self.budget:
+                self._drop(next(iter(self._kept)))
+        return Image(data, name=name)
+
+    def get(self, key: str) -> Image | None:
+        """The picture, if it is still there and young enough."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                return None
+            if self.seconds is not None and self._clock() - kept.since > self.seconds:
+                self._drop(key)
+                return None
+            self._kept.move_to_end(key)
+        return Image(kept.data, name=kept.name)  # a new one: pixels live as long as the Image that decoded them
+
+    def _drop(self, key: str) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._size -= len(kept.data)
