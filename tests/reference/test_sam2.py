@@ -27,6 +27,9 @@ from tests.reference.support import Agreement, ambiguous, aspects, prompt_argume
 NAMES = os.environ.get("SAMOVAR_REFERENCE_SAM2", "sam2.1-tiny").split(",")
 """Which to compare; the large ones take a minute an image on a CPU."""
 
+# The package scripts its preprocessing, which newer releases of torch advise against.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.torch\.jit\.script. is deprecated:FutureWarning")
+
 CONFIGS = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,13 @@ def test_full_size_answers_are_those_of_the_published_code(name: str, tmp_path: 
                 options = DecodeOptions(multimask=multimask, logits=True)
                 masks = ours.decode([embedding], [asked], options)[0]
                 assert masks.logits is not None
+                # Where an outline is shallow, rounding moves it by many pixels; how many, a shifted threshold tells.
+                shifted = (replace(options, mask_threshold=shift) for shift in (2e-4, -2e-4))
+                least, most = (ours.decode([embedding], [asked], option)[0].areas for option in shifted)
                 kept = {part: golden[f"{number}.{multimask}.{part}"] for part in ("logits", "ious", "areas")}
                 for index, prompt in enumerate(prompts):
-                    mine = masks[masks.prompt_index == index]
+                    at = masks.prompt_index == index
+                    mine = masks[at]
                     assert mine.logits is not None
                     ambiguous = prompt.points is not None and len(prompt.points) == 1 and len(prompt.kinds) == 1
                     if ambiguous and not multimask:
@@ -45,6 +50,7 @@ def test_full_size_answers_are_those_of_the_published_code(name: str, tmp_path: 
                     logits, ious = kept["logits"][index][order], kept["ious"][index][order]
                     np.testing.assert_allclose(mine.logits[:, ::SAMPLE, ::SAMPLE], logits, atol=1e-4, rtol=0)
                     np.testing.assert_allclose(mine.scores, ious, atol=1e-4, rtol=0)
-                    assert np.abs(mine.areas - kept["areas"][index][order]).max() < 5
+                    areas = kept["areas"][index][order]
+                    assert ((least[at] <= areas) & (areas <= most[at])).all()
                     compared += len(mine)
     assert compared >= 30
