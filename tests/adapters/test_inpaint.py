@@ -1,0 +1,269 @@
+"""Repainting without a model: what changes, what never does, and the commands on the photo that ships."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from samovar import Masks
+from samovar.errors import InputError, MaskError, UnknownNameError
+from samovar_adapters.inpaint import Edges, OpenCVPainter, as_masks, cut_out, move, remove
+from samovar_adapters.inpaint.region import Region
+from samovar_adapters.inpaint.window import window_around, working_size
+
+SIDES = st.integers(64, 1333)
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def boxes(width: int, height: int, *given: tuple[int, int, int, int]) -> np.ndarray:
+    array = np.zeros((len(given), height, width), bool)
+    for plane, (x1, y1, x2, y2) in zip(array, given):
+        plane[y1:y2, x1:x2] = True
+    return array
+
+
+# ---------------------------------------------------------------------------------------------- what never changes
+
+
+@settings(max_examples=25)
+@given(
+    width=SIDES,
+    height=SIDES,
+    corner=st.tuples(st.floats(0, 0.9), st.floats(0, 0.9)),
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    edges=st.builds(Edges, dilate=st.integers(0, 9), feather=st.integers(0, 9), each=st.booleans()),
+)
+def test_pixels_away_from_the_masks_are_bit_identical_at_every_size(
+    width: int, height: int, corner: tuple[float, float], sides: tuple[int, int], edges: Edges
+) -> None:
+    x, y = int(corner[0] * width), int(corner[1] * height)
+    masks = boxes(width, height, (x, y, x + sides[0], y + sides[1]))
+    image = noise(width, height)
+    result = remove(image, masks, edges=edges)
+    ys, xs = np.mgrid[:height, :width]
+    x2, y2 = min(width, x + sides[0]) - 1, min(height, y + sides[1]) - 1
+    distance = np.hypot(np.maximum(0, np.maximum(x - xs, xs - x2)), np.maximum(0, np.maximum(y - ys, ys - y2)))
+    far = distance > edges.dilate + edges.feather + 1e-3
+    assert result.shape == image.shape
+    assert np.array_equal(result[far], image[far])
+
+
+def test_every_masked_pixel_is_painted() -> None:
+    image = np.full((90, 120, 3), 200, np.uint8)
+    masks = boxes(120, 90, (20, 20, 50, 60), (70, 10, 90, 80))
+    image[masks.any(axis=0)] = 0
+    assert np.abs(remove(image, masks).astype(int) - 200).max() < 10
+
+
+def test_the_callers_image_stays_as_it_is() -> None:
+    image = noise(80, 70)
+    before = image.copy()
+    remove(image, boxes(80, 70, (10, 10, 30, 30)))
+    assert np.array_equal(image, before)
+
+
+def test_no_masks_give_a_copy() -> None:
+    image = noise(80, 70)
+    assert np.array_equal(remove(image, Masks.empty(80, 70)), image)
+
+
+def test_masks_one_by_one_or_together_cover_the_same_pixels() -> None:
+    image = noise(100, 80)
+    masks = boxes(100, 80, (5, 5, 25, 25), (60, 40, 90, 70))
+    together = remove(image, masks, edges=Edges(dilate=2))
+    apart = remove(image, masks, edges=Edges(dilate=2, each=True))
+    kept = (boxes(100, 80, (3, 3, 27, 27), (58, 38, 92, 72)) == 0).all(axis=0)
+    for result in (together, apart):
+        assert np.array_equal(result[kept], image[kept])
+        assert (result[~kept] != image[~kept]).any(axis=1).mean() > 0.9
+
+
+# ---------------------------------------------------------------------------------------------- masks of every form
+
+
+def every_form(mask: np.ndarray) -> dict[str, object]:
+    picture = Pillow.fromarray(mask.astype(np.uint8) * 255)
+    return {
+        "bool": mask,
+        "N×H×W": mask[None],
+        "float": mask.astype(np.float32),
+        "0 and 1": mask.astype(np.uint8),
+        "0 and 255": mask.astype(np.uint8) * 255,
+        "int64": mask.astype(np.int64),
+        "PIL L": picture,
+        "PIL 1": picture.convert("1"),
+        "PIL RGB": picture.convert("RGB"),
+        "a list": [picture],
+        "Masks": Masks.from_array(mask[None]),
+    }
+
+
+@pytest.mark.parametrize("form", every_form(np.zeros((2, 2), bool)))
+def test_a_mask_means_the_same_in_every_form(form: str) -> None:
+    mask = boxes(60, 40, (5, 10, 30, 35))[0]
+    assert np.array_equal(as_masks(every_form(mask)[form], 60, 40).to_array()[0], mask)  # type: ignore[arg-type]
+
+
+def test_a_tensor_is_a_mask_too() -> None:
+    torch = pytest.importorskip("torch")
+    mask = boxes(60, 40, (5, 10, 30, 35))[0]
+    for dtype in (torch.bool, torch.float16, torch.bfloat16, torch.int32):
+        assert np.array_equal(as_masks(torch.from_numpy(mask).to(dtype), 60, 40).to_array()[0], mask)
+
+
+@pytest.mark.parametrize(
+    ("masks", "says"),
+    [
+        (np.zeros((40, 60), bool), "empty"),
+        (np.ones((60, 40), bool), "60×40 pixels; got 40×60"),
+        (np.full((40, 60), 3.5), "threshold logits"),
+        (np.ones((1, 1, 40, 60), bool), "H×W or N×H×W"),
+        (np.full((40, 60), 1j), "complex"),
+    ],
+)
+def test_masks_that_cannot_be_used_are_refused_in_one_line(masks: np.ndarray, says: str) -> None:
+    with pytest.raises(MaskError, match=says) as refused:
+        remove(noise(60, 40), masks)
+    assert "\n" not in str(refused.value)
+
+
+def test_impossible_edges_and_methods_are_refused() -> None:
+    with pytest.raises(InputError, match="dilate"):
+        Edges(dilate=-1)
+    with pytest.raises(UnknownNameError, match="telea"):
+        OpenCVPainter("telia")
+
+
+# ---------------------------------------------------------------------------------------------- geometry
+
+
+@given(SIDES, SIDES, st.sampled_from([None, 64, 512, 1024]), st.sampled_from([1, 8, 16, 64]))
+def test_a_painter_gets_sides_that_are_multiples_of_its_own(
+    width: int, height: int, native: int | None, multiple: int
+) -> None:
+    size = working_size(width, height, native, multiple)
+    assert all(side > 0 and side % multiple == 0 for side in size)
+    if native is None:
+        assert all(
+            abs(side - given) <= max(multiple / 2, multiple - given) for side, given in zip(size, (width, height))
+        )
+
+
+@given(SIDES, SIDES, st.integers(0, 60), st.integers(0, 60), st.integers(0, 200) | st.none())
+def test_a_window_holds_its_box_and_lies_inside_the_image(
+    width: int, height: int, x: int, y: int, padding: int | None
+) -> None:
+    box = x, y, min(width, x + 30), min(height, y + 4)
+    x1, y1, x2, y2 = window_around(box, width, height, padding)
+    assert 0 <= x1 <= box[0]
+    assert box[2] <= x2 <= width
+    assert 0 <= y1 <= box[1]
+    assert box[3] <= y2 <= height
+
+
+def test_a_region_fades_out_over_its_feather() -> None:
+    region = Region.around(as_masks(boxes(100, 9, (0, 0, 50, 9))[0], 100, 9), dilate=4, feather=3)
+    row = region.inside((0, 0, 100, 9))[4]
+    assert (row[:54] == 1).all()
+    assert np.allclose(row[54:57], [0.75, 0.5, 0.25])
+    assert (row[57:] == 0).all()
+
+
+# ---------------------------------------------------------------------------------------------- the jobs
+
+
+def test_a_moved_object_lies_where_it_was_moved_to() -> None:
+    image = np.full((100, 150, 3), 90, np.uint8)
+    image[20:40, 30:60] = (255, 0, 0)
+    moved = move(image, boxes(150, 100, (30, 20, 60, 40)), (50, 30), edges=Edges(dilate=2))
+    assert (moved[50:70, 80:110] == (255, 0, 0)).all()
+    assert np.abs(moved[20:40, 30:60].astype(int) - 90).max() < 10
+
+
+def test_an_object_moved_out_of_the_image_is_refused() -> None:
+    with pytest.raises(MaskError, match="out of the 150×100 image"):
+        move(noise(150, 100), boxes(150, 100, (30, 20, 60, 40)), (500, 0))
+
+
+def test_a_cut_out_keeps_colours_and_fades_inside_the_mask_only() -> None:
+    image, mask = noise(60, 50), boxes(60, 50, (10, 10, 40, 40))
+    rgba = cut_out(image, mask, feather=1)
+    assert np.array_equal(rgba[..., :3], image)
+    assert (rgba[11:39, 11:39, 3] == 255).all()
+    assert (rgba[10, 10:40, 3] == 128).all()
+    assert (rgba[..., 3][~mask[0]] == 0).all()
+    assert cut_out(image, mask, crop=True).shape == (30, 30, 4)
+
+
+def test_a_cut_out_does_not_fade_where_the_image_ends() -> None:
+    rgba = cut_out(noise(60, 50), np.ones((50, 60), bool), feather=5)
+    assert (rgba[..., 3] == 255).all()
+
+
+# ---------------------------------------------------------------------------------------------- the commands
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "samovar", "inpaint", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Pillow.open(path))
+
+
+def test_removing_on_the_photo_with_the_default_model(photo: Path, tmp_path: Path) -> None:
+    done = run("remove", photo, "--box", "325,215,408,327", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    mask = Masks.from_coco_rle([json.loads(done.stdout)["masks"][0]["segmentation"]])
+    before, after = read(photo), read(tmp_path / "photo.removed.png")
+    far = Region.around(mask, 6, 2).inside((0, 0, mask.width, mask.height)) == 0
+    assert np.array_equal(after[far], before[far])
+    hole = mask.to_array()[0]
+    assert np.abs(after[hole].astype(int) - before[hole]).mean() > 20
+
+
+def test_a_folder_of_photos_with_a_bad_one_among_them(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "in" / "torn.jpg").write_bytes(photo.read_bytes()[:900])
+    done = run("cut-out", "in", "--box", "170,15,415,310", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "torn.jpg" in done.stderr
+    assert read(tmp_path / "out" / "good.jpg.png").shape == (400, 600, 4)
+
+
+def test_a_mask_picture_instead_of_prompts(photo: Path, tmp_path: Path) -> None:
+    mask = boxes(600, 400, (325, 215, 408, 327))[0]
+    Pillow.fromarray(mask).save(tmp_path / "mask.png")
+    done = run("move", photo, "--mask", "mask.png", "--by", "-300,-100", "--feather", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    moved = read(tmp_path / "photo.moved.png")
+    assert np.array_equal(moved[115:227, 25:108], read(photo)[215:327, 325:408])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--source or --mask"),
+        (["--box", "1,2,30,40", "--source", "faces"], "more than one"),
+        (["--box", "1,2,30,40", "--out", "photo.jpg"], "PNG"),
+        (["--box", "1,2,30,40", "--dilate", "-3"], "dilate"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], says: str, photo: Path, tmp_path: Path) -> None:
+    done = run("remove", photo, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
