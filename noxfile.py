@@ -5,6 +5,7 @@ Environments live in `.nox` and are reused; delete the folder to start afresh. V
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,11 +40,21 @@ def build(session: nox.Session) -> Path:
     return folder
 
 
+def with_program(session: nox.Session, program: str, package: str) -> None:
+    """See to it that `program` is there; on a Debian that we are root of, by installing its package."""
+    if shutil.which(program):
+        return
+    if not (shutil.which("apt-get") and os.geteuid() == 0):
+        session.error(f"this session needs the program {program}; install it, e.g. sudo apt install {package}")
+    for arguments in (("update",), ("install", "--yes", "--no-install-recommends", package)):
+        session.run("apt-get", *arguments, external=True, silent=True)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite; arguments after `--` go to pytest."""
     install(session, "--editable", ".", group="test")
-    session.run("pytest", "--ignore=tests/docs", "--ignore=tests/package", *session.posargs)
+    session.run("pytest", "--ignore=tests/docs", "--ignore=tests/package", "--ignore=tests/ocr", *session.posargs)
 
 
 @nox.session
@@ -114,6 +125,14 @@ def models(session: nox.Session) -> None:
     """The models that run on transformers, tiny, and others against transformers' own; no torchvision."""
     install(session, "--editable", ".[sam3]", group="plain-test")
     session.run("pytest", "tests/plugins/sam2", "tests/plugins/edge_tam", "tests/plugins/sam3", *session.posargs)
+
+
+@nox.session
+def ocr(session: nox.Session) -> None:
+    """Text as prompts, by the real engines: RapidOCR from PyPI, and tesseract, which has to be on the machine."""
+    install(session, "--editable", ".[rapidocr]", group="plain-test")
+    with_program(session, "tesseract", "tesseract-ocr")
+    session.run("pytest", "tests/ocr", *session.posargs)
 
 
 @nox.session(default=False)

@@ -15,7 +15,7 @@ from samovar.plugins import (
     resolve,
 )
 
-SOURCES = ["faces"] + [
+SOURCES = ["faces", "rapidocr", "tesseract"] + [
     f"{name}{kind}" for name in ("coco", "labelme", "yolo") for kind in ("", "-boxes", "-points", "-masks")
 ]
 

@@ -1,0 +1,33 @@
+"""Registers the OCR engines. Imports none of them."""
+
+from __future__ import annotations
+
+from samovar.plugins import PromptSourceSpec, hookimpl
+
+__all__ = ["register_prompt_sources"]
+
+_LEVELS = "lines|words|characters"
+
+
+@hookimpl
+def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
+    """Text as a box with points along its centre line, the string as label."""
+    return (
+        PromptSourceSpec(
+            "rapidocr",
+            "samovar_adapters.ocr.rapid:RapidText",
+            "text, by RapidOCR; its models come inside its package",
+            gives=("box", "points"),
+            extra="rapidocr",
+            licence="Apache-2.0",
+            argument=_LEVELS,
+        ),
+        PromptSourceSpec(
+            "tesseract",
+            "samovar_adapters.ocr.tesseract:TesseractText",
+            "text, by the tesseract program",
+            gives=("box", "points"),
+            licence="Apache-2.0",
+            argument="lines|words",
+        ),
+    )

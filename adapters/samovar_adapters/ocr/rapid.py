@@ -1,0 +1,68 @@
+"""Text, found and read by RapidOCR (PaddleOCR's models on ONNX Runtime)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from samovar.errors import PromptError
+from samovar.image import Image
+from samovar.prompts import Prompts
+from samovar_adapters.ocr.level import level_of
+from samovar_adapters.ocr.lines import TextLine, to_prompts
+
+__all__ = ["RapidText"]
+
+
+class RapidText:
+    """One prompt a line of text, a word or a character; see `to_prompts`. Chinese, English and digits.
+
+    Any number of threads may use it at once; they take turns at the engine, which uses all cores by itself.
+
+    Args:
+        level: "lines", "words" or "characters" (where the recogniser places them); lines by default.
+
+    Raises:
+        UnknownNameError: another level.
+    """
+
+    def __init__(self, level: str | None = None) -> None:
+        from rapidocr import RapidOCR
+
+        self._level = level_of(level, "rapidocr")
+        self._engine = RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.return_word_box": self._level != "lines",
+                "Global.return_single_char_box": self._level == "characters",
+            }
+        )
+        self._lock = threading.Lock()
+
+    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
+        """The text of each image, top to bottom. Raises ImageError for an image that cannot be read."""
+        if requests is not None:
+            raise PromptError("rapidocr answers no requests; lower prompts with another source")
+        return [to_prompts(self.lines(image), image.width, image.height) for image in images]
+
+    def lines(self, image: Image) -> list[TextLine]:
+        """What it reads on one image, with polygons and scores. Raises ImageError."""
+        backwards = np.ascontiguousarray(image.pixels[:, :, ::-1])  # the engine wants BGR
+        with self._lock:
+            found = self._engine(backwards)
+        if found.boxes is None:
+            return []
+        if self._level == "lines":
+            return [TextLine(*line) for line in zip(found.boxes, found.txts, found.scores)]
+        return [TextLine(polygon, text, score) for text, score, polygon in _words(found.word_results)]
+
+
+def _words(results: Sequence[Any]) -> Iterator[tuple[str, float, Any]]:
+    """(text, score, polygon) of every word; a line in which no word could be placed gives none."""
+    for line in results:
+        for word in line:
+            if isinstance(word, tuple) and word[2] is not None:
+                yield word
