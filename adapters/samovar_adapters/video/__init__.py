@@ -1,0 +1,1 @@
+"""Masks that keep their identity through a video."""

@@ -1,0 +1,63 @@
+"""The interface of everything that follows objects through a video, whatever it follows them with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from samovar.image import Image
+    from samovar.masks import Masks
+    from samovar.prompts import Ident, Prompt, PromptsLike
+
+__all__ = ["Snapshot", "Tracker", "VideoSegmenter"]
+
+Snapshot: TypeAlias = Mapping[str, NDArray[Any]]
+"""A tracker's state as named arrays, none of them of objects, so that it can be kept without pickling."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Follows objects from frame to frame. It keeps state: one tracker a video, used by one thread at a time.
+
+    Every method that returns `Masks` returns one mask an object, in the order in which the objects were added, with
+    the object's id and label. An object that cannot be seen has an empty mask with score 0 and keeps its id.
+    """
+
+    def start(self, frame: Image, prompts: PromptsLike) -> Masks:
+        """Forget everything, and take `frame` as the first with the objects that `prompts` (maybe none) ask for.
+
+        A prompt's `id` becomes the object's; one without gets the smallest positive number that is free.
+        Raises PromptError for two prompts of one id, or a prompt that finds nothing.
+        """
+
+    def step(self, frame: Image) -> Masks:
+        """The objects in the next frame. Raises InputError before `start`, or for a frame of another size."""
+
+    def add(self, prompts: PromptsLike) -> Masks:
+        """Follow further objects from the latest frame on; returns the masks of all. Raises as `start`."""
+
+    def remove(self, ids: Iterable[Ident]) -> None:
+        """Stop following these objects. Raises InputError for an id that is not followed."""
+
+    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+        """Put one object's mask in the latest frame right; returns the masks of all.
+
+        What was learned of the object from here on builds on the correction. Raises InputError for an unknown id.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """All that `restore` needs to go on after the latest frame."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where `snapshot` was taken. Raises InputError for the snapshot of another kind of tracker."""
+
+
+@runtime_checkable
+class VideoSegmenter(Protocol):
+    """A segmenter that has a tracker of its own, such as one with a memory of earlier frames."""
+
+    def tracker(self) -> Tracker:
+        """A new tracker with this segmenter's weights."""
