@@ -27,6 +27,7 @@ SHARPNESS = 12.0
 _VIOLATION = 3.0
 _FEWEST = 20
 _FITTING = 0.25
+_CLAIMED = 0.2
 
 
 @dataclass(frozen=True)
@@ -140,16 +141,17 @@ def _box_fit(box: NDArray[np.float32], pool_box: NDArray[np.float32]) -> NDArray
 def point_rows(scene: Scene, x: float, y: float, leaf: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The candidates under a point (working pixels) and their k×POINT_FEATURES features."""
     chosen = np.flatnonzero(_holding(leaf, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end))
-    gap = nearest_pixel(scene.labels, len(scene.area), x, y)
+    rows, cols = scene.frame.rows, scene.frame.cols
+    frame_gap = max(min(x, y, cols - x, rows - y), 0.0) + 0.5
+    gap = nearest_pixel(scene.labels, len(scene.area), x, y, frame_gap)  # no depth inside a candidate is larger
     about = scene.pool_features[chosen].astype(np.float32)
     out = np.empty((len(chosen), POINT_FEATURES), np.float32)
-    rows, cols = scene.frame.rows, scene.frame.cols
     _point_geometry(
         chosen,
         x,
         y,
         gap,
-        max(min(x, y, cols - x, rows - y), 0.0) + 0.5,
+        frame_gap,
         float(scene.area[leaf]) / scene.total,
         scene.order,
         scene.pool_tree,
@@ -302,6 +304,8 @@ def _prior_scores(scene: Scene, prior: NDArray[np.float32]) -> tuple[NDArray[np.
     inside = leaf_sums(everything, mass, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
     area = np.exp(scene.pool_features[:, 0].astype(np.float32)) * np.float32(scene.total)
     iou = inside / np.maximum(area + mass.sum() - inside, 1e-6)
-    enough = min(0.2, float(np.partition(iou, -min(_FEWEST, len(iou)))[-min(_FEWEST, len(iou))]))
-    index = np.flatnonzero(iou >= enough)
+    index = np.flatnonzero(iou >= np.float32(_CLAIMED))
+    if len(index) < _FEWEST:
+        few = min(_FEWEST, len(iou))
+        index = np.flatnonzero(iou >= np.partition(iou, -few)[-few])
     return index, iou[index]

@@ -95,14 +95,14 @@ def surroundings(
 
 
 @njit
-def nearest_pixel(labels: NDArray[np.uint16], n: int, x: float, y: float) -> NDArray[np.float32]:
-    """n float32: how far each leaf's nearest pixel centre is from (x, y), working pixels."""
+def nearest_pixel(labels: NDArray[np.uint16], n: int, x: float, y: float, reach: float) -> NDArray[np.float32]:
+    """n float32: working pixels from (x, y) to each leaf's nearest pixel centre; 1e9 if that is well beyond `reach`."""
     rows, cols = labels.shape
     out = np.full(n, np.float32(1e18))
-    for j in range(rows):
+    for j in range(max(int(y - reach), 0), min(int(y + reach) + 1, rows)):
         dy = np.float32(j + 0.5 - y)
         dy2 = dy * dy
-        for i in range(cols):
+        for i in range(max(int(x - reach), 0), min(int(x + reach) + 1, cols)):
             dx = np.float32(i + 0.5 - x)
             d = dx * dx + dy2
             leaf = labels[j, i]
