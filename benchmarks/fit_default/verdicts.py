@@ -21,7 +21,7 @@ from benchmarks.fit_default.truth import (
 )
 from samovar_plugins.default.candidates import find_candidates, votes
 from samovar_plugins.default.classify import classify, first_verdict, tidy
-from samovar_plugins.default.evidence import Evidence, first_evidence, second_evidence
+from samovar_plugins.default.evidence import Evidence, find_ways, first_evidence, second_evidence
 from samovar_plugins.default.fields import cut_mask, make_field
 from samovar_plugins.default.queries import Query, make_query
 from samovar_plugins.default.scene import Scene
@@ -57,7 +57,7 @@ def _query(
 
 def _guess(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """The image-sized mask that the present weights answer, and the leaf probabilities behind it."""
-    chance, _ = classify(scene, query, weights)
+    chance, _ = classify(scene, query, find_ways(scene, query), weights)
     chosen = chance > 0.5
     if not chosen.any():
         chosen = chance >= 0.8 * chance.max()
@@ -177,7 +177,8 @@ def _fit(
 
 def evidence_of(scene: Scene, asked: Asked, weights: Weights) -> Evidence:
     """The first evidence of one prompt."""
-    return first_evidence(scene, asked.query, find_candidates(scene, asked.query, weights))
+    query = asked.query
+    return first_evidence(scene, query, find_ways(scene, query), find_candidates(scene, query, weights))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .candidates import leaf_sums
 from .classify import classify, tidy
+from .evidence import find_ways
 from .judging import judge, judge_rows
 from .queries import Query
 from .scene import Scene
@@ -109,7 +110,8 @@ def _decide(scene: Scene, query: Query, chance: NDArray[np.float32]) -> NDArray[
 
 def hypotheses(scene: Scene, query: Query, weights: Weights, refined: int) -> Hypotheses:
     """The plain verdict, and so many likely candidates as they are and as refined."""
-    chance, evidence = classify(scene, query, weights)
+    ways = find_ways(scene, query)
+    chance, evidence = classify(scene, query, ways, weights)
     chances, sets, origin = [chance], [_decide(scene, query, chance)], [0.0]
     candidates = evidence.candidates
     top = np.argsort(-candidates.weight, kind="stable")[:_CONSIDERED]
@@ -122,7 +124,7 @@ def hypotheses(scene: Scene, query: Query, weights: Weights, refined: int) -> Hy
         for pick in _cover(_overlaps(scene, everything, members), weight, 0, 1 + refined, same)[1:]:
             drawn = everything[pick]
             belief = np.where(drawn, np.float32(1), np.float32(0))
-            redrawn, _ = classify(scene, replace(query, prior=belief), weights)
+            redrawn, _ = classify(scene, replace(query, prior=belief), ways, weights)
             chances += [redrawn, np.where(drawn, np.float32(0.9), np.float32(0.1))]
             sets += [_decide(scene, query, redrawn), drawn]
             origin += [1.0, 2.0]

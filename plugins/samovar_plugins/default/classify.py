@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .candidates import find_candidates
-from .evidence import Evidence, first_evidence, second_evidence
+from .evidence import Evidence, Ways, first_evidence, second_evidence
 from .graph import components
 from .network import probabilities
 from .queries import Query
@@ -40,9 +40,9 @@ def first_verdict(scene: Scene, query: Query, evidence: Evidence, weights: Weigh
     return chance
 
 
-def classify(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray[np.float32], Evidence]:
+def classify(scene: Scene, query: Query, ways: Ways, weights: Weights) -> tuple[NDArray[np.float32], Evidence]:
     """Each leaf's probability of being in the object (n float32), and the evidence that gave it."""
-    evidence = first_evidence(scene, query, find_candidates(scene, query, weights))
+    evidence = first_evidence(scene, query, ways, find_candidates(scene, query, weights))
     chance = first_verdict(scene, query, evidence, weights)
     second = second_evidence(scene, evidence, chance)
     plain = chance[evidence.active]

@@ -14,7 +14,7 @@ from .graph import distances, smoothed
 from .queries import Query, cover, surroundings
 from .scene import Scene
 
-__all__ = ["Evidence", "first_evidence", "second_evidence"]
+__all__ = ["Evidence", "Ways", "find_ways", "first_evidence", "second_evidence"]
 
 _OUTSIDE = 0.3
 _UNLIKELY = 0.003
@@ -43,6 +43,45 @@ class Evidence:
     candidates: Candidates
 
 
+@dataclass(frozen=True)
+class Ways:
+    """How every leaf lies to the points and the box of a query, whatever is made of them. Arrays are n float32 or said.
+
+    Attributes:
+        covered: share of each leaf inside the box; 1 without a box.
+        good, bad: n bool, leaves that are surely inside and surely outside.
+        close, away: geodesic distance to the nearest good and bad leaf.
+        joins_good, joins_bad: t×n float32, at which height of each tree a leaf joins a good one, and a bad one (or
+            the frame's edge, if no leaf is bad).
+    """
+
+    covered: NDArray[np.float32]
+    good: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+    close: NDArray[np.float32]
+    away: NDArray[np.float32]
+    joins_good: NDArray[np.float32]
+    joins_bad: NDArray[np.float32]
+
+
+def find_ways(scene: Scene, query: Query) -> Ways:
+    """The ways of a query; they do not depend on its prior."""
+    n = len(scene.area)
+    covered = np.ones(n, np.float32) if query.box is None else cover(scene.labels, scene.area, query.box)
+    good, bad = np.zeros(n, np.bool_), covered < _OUTSIDE
+    good[query.positive_leaves] = True
+    bad[query.negative_leaves] = True
+    return Ways(
+        covered,
+        good,
+        bad,
+        distances(scene.offsets, scene.neighbour, scene.step, good),
+        distances(scene.offsets, scene.neighbour, scene.step, bad),
+        join_heights(scene.parent, scene.height, good),
+        join_heights(scene.parent, scene.height, bad if bad.any() else scene.rim > 0),
+    )
+
+
 def _nearest_point(centre: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
     best = np.full(len(centre), np.float32(np.inf))
     for x, y in points:
@@ -53,36 +92,32 @@ def _nearest_point(centre: NDArray[np.float32], points: NDArray[np.float32]) -> 
 
 @dataclass(frozen=True)
 class _Setting:
-    """Where a query is in the picture. Arrays are n float32 unless said otherwise.
+    """Where a query is in the picture. Arrays are n float32.
 
     Attributes:
-        covered: share of each leaf inside the box; 1 without a box.
         near: how much each leaf counts as background near the object.
         wanted, unwanted: how much of each leaf goes into the model of the object and of its surroundings.
-        seeds: n bool, leaves that are surely outside.
         scale: side of the object, working pixels, expected.
         middle: x, y that the object is around.
         half: half the box's width and height, or the scale twice.
     """
 
-    covered: NDArray[np.float32]
     near: NDArray[np.float32]
     wanted: NDArray[np.float32]
     unwanted: NDArray[np.float32]
-    seeds: NDArray[np.bool_]
     scale: float
     middle: tuple[float, float]
     half: tuple[float, float]
 
 
-def _box_setting(scene: Scene, box: NDArray[np.float32], vote: NDArray[np.float32]) -> _Setting:
-    covered = cover(scene.labels, scene.area, box)
+def _box_setting(
+    scene: Scene, box: NDArray[np.float32], covered: NDArray[np.float32], vote: NDArray[np.float32]
+) -> _Setting:
     x1, y1, x2, y2 = (float(side) for side in box)
     half = max(x2 - x1, 1.0) / 2, max(y2 - y1, 1.0) / 2
     middle = (x1 + x2) / 2, (y1 + y2) / 2
     near, wanted, unwanted = surroundings(covered, scene.area, scene.centre, vote, *middle, *half)
-    scale = 2 * float(np.sqrt(half[0] * half[1]))
-    return _Setting(covered, near, wanted, unwanted, covered < _OUTSIDE, scale, middle, half)
+    return _Setting(near, wanted, unwanted, 2 * float(np.sqrt(half[0] * half[1])), middle, half)
 
 
 def _open_setting(scene: Scene, query: Query, candidates: Candidates, vote: NDArray[np.float32]) -> _Setting:
@@ -99,17 +134,16 @@ def _open_setting(scene: Scene, query: Query, candidates: Candidates, vote: NDAr
         x, y = (float(v) for v in (mass @ scene.centre) / max(float(mass.sum()), 1e-6))
         near += smoothed(scene.offsets, scene.neighbour, scene.weight, query.prior)
     wanted, unwanted = scene.area * vote, scene.area * (1 - vote) * near
-    none = np.zeros(n, np.bool_)
-    return _Setting(np.ones(n, np.float32), near, wanted, unwanted, none, scale, (x, y), (scale, scale))
+    return _Setting(near, wanted, unwanted, scale, (x, y), (scale, scale))
 
 
-def _in_question(scene: Scene, query: Query, setting: _Setting, vote: NDArray[np.float32]) -> NDArray[np.int64]:
+def _in_question(scene: Scene, query: Query, ways: Ways, scale: float, vote: NDArray[np.float32]) -> NDArray[np.int64]:
     """The leaves that can be in the object at all: in the box, voted for, near a point, or claimed by the prior."""
     if query.box is not None:
-        return np.flatnonzero(setting.covered > 0)
+        return np.flatnonzero(ways.covered > 0)
     out = vote > _UNLIKELY
     if len(query.positive):
-        out |= _nearest_point(scene.centre, query.positive) < _REACH * setting.scale
+        out |= _nearest_point(scene.centre, query.positive) < _REACH * scale
     if query.prior is not None:
         out |= query.prior > _UNCLAIMED
     return np.flatnonzero(out) if out.any() else np.arange(len(vote))
@@ -129,23 +163,19 @@ def _only_best(rank: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-def first_evidence(scene: Scene, query: Query, candidates: Candidates) -> Evidence:
+def first_evidence(scene: Scene, query: Query, ways: Ways, candidates: Candidates) -> Evidence:
     """The first evidence of one query."""
-    n = len(scene.area)
     graph = scene.offsets, scene.neighbour
     weight = candidates.weight
     vote = _votes(scene, candidates, [weight, _only_best(weight), weight**_SOFT, weight**_SHARP])
     if query.box is None:
         setting = _open_setting(scene, query, candidates, vote[0])
     else:
-        setting = _box_setting(scene, query.box, vote[0])
-    good, bad = np.zeros(n, np.bool_), setting.seeds.copy()
-    good[query.positive_leaves] = True
-    bad[query.negative_leaves] = True
+        setting = _box_setting(scene, query.box, ways.covered, vote[0])
     setting.wanted[query.positive_leaves] += 2 * scene.area[query.positive_leaves]
     setting.unwanted[query.negative_leaves] += 5 * scene.area[query.negative_leaves]
-    active = _in_question(scene, query, setting, vote[0])
-    prior = np.full(n, np.float32(0.5)) if query.prior is None else query.prior
+    active = _in_question(scene, query, ways, setting.scale, vote[0])
+    prior = np.full(len(scene.area), np.float32(0.5)) if query.prior is None else query.prior
     root = float(np.sqrt(scene.total))
     boxed = float(query.box is not None)
     rows = first_columns(
@@ -156,21 +186,21 @@ def first_evidence(scene: Scene, query: Query, candidates: Candidates) -> Eviden
         scene.rim_distance,
         vote,
         smoothed(*graph, scene.weight, vote[0]),
-        distances(*graph, scene.step, bad),
-        distances(*graph, scene.step, good),
-        setting.covered,
+        ways.away,
+        ways.close,
+        ways.covered,
         likelihood_ratios(scene.histogram, setting.wanted, setting.unwanted, active),
-        good,
-        bad,
-        join_heights(scene.parent, scene.height, good),
-        join_heights(scene.parent, scene.height, bad if bad.any() else scene.rim > 0),
+        ways.good,
+        ways.bad,
+        ways.joins_good,
+        ways.joins_bad,
         prior,
         prior if query.prior is None else smoothed(*graph, scene.weight, prior),
         query.positive,
         query.negative,
         np.array([*setting.middle, *setting.half, setting.scale, root, boxed, float(candidates.score.max())]),
     )
-    return Evidence(active, rows, setting.covered, setting.near, candidates)
+    return Evidence(active, rows, ways.covered, setting.near, candidates)
 
 
 def second_evidence(scene: Scene, evidence: Evidence, chance: NDArray[np.float32]) -> NDArray[np.float32]:
