@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Literal
@@ -14,12 +13,10 @@ from samovar.errors import Cancelled, SamovarError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.protocols import MaskSink
+from samovar.readahead import read_ahead
 from samovar.worklist import Item
 
 __all__ = ["Outcome", "run"]
-
-READ_AHEAD_BYTES = 256 << 20
-READ_AHEAD_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,17 @@ def run(
         for sink in sinks.values():
             stack.enter_context(closing(sink))
         have = {name: frozenset(sink.done() if resume else ()) for name, sink in sinks.items()}
-        pool = stack.enter_context(ThreadPoolExecutor(readers, thread_name_prefix="samovar-read"))
 
-        def fresh() -> Iterator[tuple[Item, bool]]:
-            for item in work:
-                yield item, not (have and all(item.key in keys for keys in have.values()))
+        def wanted(item: Item) -> bool:
+            return not have or any(item.key not in keys for keys in have.values())
 
-        for item, reading in _ahead(fresh(), pool, needs_pixels):
+        def read(item: Item, decode: Callable[[Image], None]) -> Image:
+            image = Image(item.source, name=item.key)
+            if needs_pixels(image):
+                decode(image)
+            return image
+
+        for item, reading in stack.enter_context(closing(read_ahead(work, read, readers=readers, wanted=wanted))):
             if cancel is not None and cancel.is_set():
                 raise Cancelled("stopped on request")
             if reading is None:
@@ -97,51 +98,3 @@ def _process(
     for sink in sinks:
         sink.write(item.key, image, masks)
     return Outcome(item.key, "written", masks)
-
-
-def _ahead(
-    work: Iterator[tuple[Item, bool]], pool: ThreadPoolExecutor, needs_pixels: Callable[[Image], bool]
-) -> Iterator[tuple[Item, Future[Image] | None]]:
-    """Items in order, each with the reading of its image under way; bounded by images and by their pixels' bytes."""
-    room = _Room(READ_AHEAD_BYTES)
-
-    def read(item: Item) -> Image:
-        image = Image(item.source, name=item.key)
-        if needs_pixels(image) and room.take(item.key, image.width * image.height * 3):
-            _ = image.pixels
-        return image
-
-    waiting: deque[tuple[Item, Future[Image] | None]] = deque()
-
-    def next_out() -> Iterator[tuple[Item, Future[Image] | None]]:
-        item, reading = waiting.popleft()
-        yield item, reading
-        room.give(item.key)
-
-    for item, wanted in work:
-        waiting.append((item, pool.submit(read, item) if wanted else None))
-        if len(waiting) > READ_AHEAD_IMAGES:
-            yield from next_out()
-    while waiting:
-        yield from next_out()
-
-
-class _Room:
-    """Bytes of pixels that may be held ahead of the model. What does not fit is decoded later, not waited for."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-        self._held: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def take(self, key: str, count: int) -> bool:
-        with self._lock:
-            if count > self._left:
-                return False
-            self._left -= count
-            self._held[key] = count
-            return True
-
-    def give(self, key: str) -> None:
-        with self._lock:
-            self._left += self._held.pop(key, 0)

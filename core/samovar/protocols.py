@@ -64,7 +64,10 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class PromptSource(Protocol):
-    """Looks at images and says what to segment: a detector, an OCR engine, an annotation file, a text grounder."""
+    """Looks at images and says what to segment: a detector, an OCR engine, an annotation file, a text grounder.
+
+    One with an attribute `needs_pixels = False` does not look at the pixels: a job then need not decode images ahead.
+    """
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """One `Prompts` an image, in order; empty where it finds nothing.
@@ -76,7 +79,10 @@ class PromptSource(Protocol):
 
 @runtime_checkable
 class MaskSink(Protocol):
-    """Takes images and their masks: a file format, an editor, a pipeline. Whoever opened it closes it."""
+    """Takes images and their masks: a file format, an editor, a pipeline. Whoever opened it closes it.
+
+    One with an attribute `needs_pixels = False` does not look at the pixels: a job then need not decode images ahead.
+    """
 
     def done(self) -> Iterable[str]:
         """The keys already written by an earlier, perhaps killed, run: these images are skipped."""

@@ -111,6 +111,8 @@ class AnnotationSource(ABC):
             no area inside the image, gives no prompt.
     """
 
+    needs_pixels = False
+
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
 

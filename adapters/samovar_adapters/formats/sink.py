@@ -25,6 +25,8 @@ __all__ = ["ImageFileSink", "Sink", "files_below"]
 class Sink(ABC):
     """A mask sink that is also a context manager."""
 
+    needs_pixels: ClassVar[bool] = False
+
     @abstractmethod
     def done(self) -> Iterable[str]:
         """The keys that are already written."""

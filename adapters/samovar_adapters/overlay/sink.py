@@ -29,6 +29,7 @@ class OverlaySink(ImageFileSink):
 
     name = "overlay"
     suffix = ".png"
+    needs_pixels = True
 
     def __init__(self, path: str | os.PathLike[str], *, tags: bool = True) -> None:
         super().__init__(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from samovar.cache.forks import on_fork
 
 __all__ = ["Behind"]
 
+log = logging.getLogger("samovar.cache")
+
 
 class Behind:
-    """Runs work in one thread that lives while there is some. Work must not raise.
+    """Runs work in one thread that lives while there is some. What work raises is logged, the first time.
 
     Args:
         max_bytes: that may wait; who brings more waits himself.
@@ -24,6 +27,7 @@ class Behind:
         self._waiting: deque[tuple[int, Callable[[], object]]] = deque()
         self._nbytes = 0
         self._thread: threading.Thread | None = None
+        self._warned = False
         on_fork(self._renew)
 
     def put(self, nbytes: int, work: Callable[[], object]) -> None:
@@ -57,6 +61,11 @@ class Behind:
                 nbytes, work = self._waiting.popleft()
             try:
                 work()
+            # A device may run out of memory here. The thread must outlive it: others wait for what is queued behind.
+            except Exception as error:  # noqa: BLE001
+                if not self._warned:
+                    self._warned = True
+                    log.warning("an embedding is not kept by the slower tiers: %s: %s", type(error).__name__, error)
             finally:
                 del work
                 with self._changed:

@@ -169,10 +169,17 @@ class Cache:
 
     def holds(self, image: Image, segmenter: Segmenter) -> bool:
         """Whether the embedding is there, as far as can be told without decoding the image. Raises ImageError."""
-        pixels = self._pixels(image, decode=False) if self.tiers else None
-        if pixels is None:
-            return False
-        return self.stack.holds(entry_key(pixels, segmenter.fingerprint, self.precision), _device(segmenter))
+        return self._is_in(self.stack.holds, image, segmenter)
+
+    def keeps(self, image: Image, segmenter: Segmenter) -> bool:
+        """As `holds`, but by a tier that outlasts the process, where there is one. Raises ImageError."""
+        return self._is_in(self.stack.keeps, image, segmenter)
+
+    def check_writable(self, segmenter: Segmenter) -> None:
+        """Raise CacheError if what was encoded last could not be kept by any tier that outlasts the process."""
+        trouble = self.stack.trouble(_device(segmenter)) if self.tiers else ""
+        if trouble:
+            raise CacheError(f"what is encoded cannot be kept: {trouble}; make room, or name another folder")
 
     def prefetch(self, images: Sequence[Image], segmenter: Segmenter, *, model: str | None = None) -> None:
         """A hint that these images come next: their embeddings are fetched or encoded in the background, in order.
@@ -222,7 +229,7 @@ class Cache:
         """Write statistics down for other processes to see; done about once a second anyway. Never fails."""
         if self.disk is None or not (force or self.disk.flush_is_due()):
             return
-        _write_down(self.disk, self.stack.counter)
+        _write_down(self.disk, self.stack.counter, wait=force)
 
     def close(self) -> None:
         """Stop prefetching, and finish writing embeddings and statistics down. The cache stays usable."""
@@ -241,6 +248,13 @@ class Cache:
             pixels = image.digest
             self._aliases.put(alias, pixels)
         return pixels
+
+    def _is_in(self, tiers: Callable[[str, str, str], bool], image: Image, segmenter: Segmenter) -> bool:
+        pixels = self._pixels(image, decode=False) if self.tiers else None
+        if pixels is None:
+            return False
+        key = entry_key(pixels, segmenter.fingerprint, self.precision)
+        return tiers(key, segmenter.fingerprint[:16], _device(segmenter))
 
     def _encoding(
         self, segmenter: Segmenter, model: str, device: str, batch: int, always: bool, found: dict[str, Embedding]
@@ -262,12 +276,12 @@ class Cache:
         )
 
 
-def _write_down(disk: DiskTier, counter: Counter) -> None:
+def _write_down(disk: DiskTier, counter: Counter, *, wait: bool = True) -> None:
     """Move what was counted to the ledger; also when a cache is let go, and when the process ends."""
     pending = counter.take()
     written = False
     with suppress(OSError):
-        written = disk.flush(pending)
+        written = disk.flush(pending, wait=wait)
     if not written:
         counter.give_back(pending)
 

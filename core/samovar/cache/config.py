@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,8 @@ class CacheConfig:
         tiers: from fast to slow, each a name or "name=argument" (`samovar plugins` lists what there is). One that
             cannot serve here, such as "cuda" for a segmenter on the CPU, is passed over.
         memory: bytes of the memory tier.
-        disk: bytes of the disk tier; None for 20 GiB or a quarter of the space that is free, whichever is less.
+        disk: bytes of the disk tier; None for 20 GiB or a quarter of the space that would be free without it, whichever
+            is less.
         cuda: bytes of the CUDA tier on each device; None for an eighth of the device's memory.
         pinned: bytes of the slab of page-locked memory that feeds CUDA devices.
         precision: "exact", "half" or "int8": how tensors are kept that their segmenter calls compressible.
@@ -197,16 +196,3 @@ def _ram() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 8 * GIB
-
-
-def disk_budget(folder: Path) -> int:
-    """Bytes for a disk tier whose size nobody set."""
-    return min(20 * GIB, _free(folder) // 4)
-
-
-def _free(folder: Path) -> int:
-    """Bytes free on the file system where `folder` lies or would lie."""
-    for place in (folder, *folder.parents):
-        with suppress(OSError):
-            return shutil.disk_usage(place).free
-    return 80 * GIB

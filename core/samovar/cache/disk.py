@@ -2,7 +2,7 @@
 
     FOLDER/CACHEDIR.TAG                    tells backup programs to pass by
     FOLDER/v1/entries/ab/abcdef….emb       entries, by key
-    FOLDER/v1/aliases/ab/cdef…             what pixels an encoded picture holds
+    FOLDER/v1/aliases.table                what pixels an encoded picture holds, see `samovar.cache.alias`
     FOLDER/v1/locks/abcdef….lock           held by whoever encodes that image
     FOLDER/v1/tmp/…                        files being written
     FOLDER/v1/ledger                       what is here and what it is worth, see `samovar.cache.ledger`
@@ -15,6 +15,7 @@ the process down with a bus error. A process checks the tensors of each version 
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ __all__ = ["DiskTier"]
 FLUSH_SECONDS = 1.0
 HEAD = 1 << 16
 TRUSTED = 1 << 16
+MOST = 20 << 30
+"""Bytes of a disk tier whose size nobody set, at most."""
 
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is the embedding cache of samovar: everything in it can be made again. See https://bford.info/cachedir/
@@ -49,21 +52,24 @@ class DiskTier:
 
     Args:
         folder: of the cache; made when something is first put.
-        max_bytes: of entries, in all; evicting goes a fiftieth below it, so as not to start again at once.
+        max_bytes: of entries, in all; evicting goes a fiftieth below it, so as not to start again at once. None for 20
+            GiB or a quarter of what would be free without this cache, whichever is less.
         durable: force every entry onto the disk before it appears. Without it an entry may be torn by a power cut,
             which its checksum finds.
     """
 
     name = "disk"
     recheck = True
+    lasting = True
     on_drop: Callable[[Dropped], None] | None = None
 
-    def __init__(self, folder: str | os.PathLike[str], max_bytes: int, *, durable: bool = False) -> None:
-        if max_bytes < 0:
+    def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None, *, durable: bool = False) -> None:
+        if max_bytes is not None and max_bytes < 0:
             raise CacheError(f"the disk tier's budget must be at least 0 bytes; got {max_bytes}")
         self.folder = Path(folder)
         self.root = self.folder / f"v{SCHEMA}"
-        self.max_bytes = max_bytes
+        self.aliases = self.root / "aliases.table"
+        self._max_bytes = max_bytes
         self.durable = durable
         self.ledger = Ledger(self.root, self._scan)
         self._lock = threading.Lock()
@@ -92,14 +98,11 @@ class DiskTier:
     def put(self, entry: Entry) -> list[Dropped]:
         """Publish `entry`; return what was dropped for it. One larger than the budget is declined. Raises OSError."""
         pieces = dump(entry)
-        size = sum(map(len, pieces))
-        if size > self.max_bytes:
-            return []
         try:
-            return self._publish(entry, pieces, size)
+            return self._publish(entry, pieces)
         except FileNotFoundError:  # the folder, or a part of it, has been deleted
             self._make_folders()
-            return self._publish(entry, pieces, size)
+            return self._publish(entry, pieces)
 
     def delete(self, key: str) -> bool:
         """Drop the entry; whether there was one. Raises OSError."""
@@ -122,6 +125,14 @@ class DiskTier:
 
     # ------------------------------------------------------------------------ what only the disk tier does
 
+    @property
+    def max_bytes(self) -> int:
+        """The budget. One that nobody set is worked out once, from what is free and what is here. Raises OSError."""
+        if self._max_bytes is None:
+            with self.ledger.turn():
+                self._max_bytes = min(MOST, (shutil.disk_usage(self.root).free + self.ledger.shelf.nbytes) // 4)
+        return self._max_bytes
+
     def lock(self, key: str) -> FileLock | LeaseLock:
         """The lock of whoever encodes that image, in any process. Raises OSError."""
         folder = self.root / "locks"
@@ -136,12 +147,16 @@ class DiskTier:
         """Whether a second has passed since the last `flush`."""
         return time.monotonic() - self._flushed > FLUSH_SECONDS
 
-    def flush(self, counts: dict[tuple[str, str], Counts]) -> bool:
-        """Write down hits and `counts`; whether there was where to. Raises OSError."""
+    def flush(self, counts: dict[tuple[str, str], Counts], *, wait: bool = True) -> bool:
+        """Write down hits and `counts`; whether there was where to. Raises OSError, also for not waiting long enough.
+
+        Args:
+            wait: for other processes that are at it.
+        """
         self._flushed = time.monotonic()
         if not self.ledger.path.exists():
             return False
-        with self.ledger.turn():
+        with self.ledger.turn(wait=wait):
             self.ledger.note([*self._pending_hits(), *(["sum", *place, *c.as_list()] for place, c in counts.items())])
         return True
 
@@ -157,13 +172,16 @@ class DiskTier:
         if not self.root.is_dir():
             return []
         with self.ledger.turn():
-            self.ledger.note(self._pending_hits())
+            for _, *hit in self._pending_hits():
+                self.ledger.shelf.touch(*hit)
             self.ledger.reconcile()
-            rows = self.ledger.shelf.rows.values()
-            old = [] if unused_since is None else [row for row in rows if row.info.used < unused_since]
-            dropped = self._evict(old, "old")
-            excess = [] if limit is None else self.ledger.shelf.victims(limit)
-            return dropped + self._evict(excess, "pruned")
+            shelf = self.ledger.shelf
+            old = [row for row in shelf.rows.values() if unused_since is not None and row.info.used < unused_since]
+            dropped = self._unlink(old, "old")
+            dropped += self._unlink([] if limit is None else shelf.victims(limit), "pruned")
+            # Written only now that there is room for it, on a disk that was full.
+            self.ledger.rewrite()
+        return dropped
 
     def drop_damaged(self, key: str) -> bool:
         """Drop the entry if it is still damaged when nobody else can replace it; whether it was."""
@@ -198,33 +216,36 @@ class DiskTier:
 
     # ------------------------------------------------------------------------------------------- inside
 
-    def _publish(self, entry: Entry, pieces: list[bytes | memoryview], size: int) -> list[Dropped]:
-        path = self._path(entry.key)
+    def _publish(self, entry: Entry, pieces: list[bytes | memoryview]) -> list[Dropped]:
+        path, size = self._path(entry.key), sum(map(len, pieces))
+        if size > self.max_bytes:
+            return []
         with TemporaryFile(self.root / "tmp") as temporary:
             temporary.write(pieces, durable=self.durable)
             with self.ledger.turn():
-                shelf = self.ledger.shelf
                 self.ledger.note(self._pending_hits())
                 dropped: list[Dropped] = []
-                if shelf.nbytes + size > self.max_bytes:
+                if self.ledger.shelf.nbytes + size > self.max_bytes:
                     limit = self.max_bytes - max(size, self.max_bytes // 50)
-                    dropped = self._evict(self.ledger.shelf.victims(limit, lambda key: key == entry.key), "budget")
+                    dropped = self._make_room(self.ledger.shelf.victims(limit, lambda key: key == entry.key))
                 # Noted before it appears: killed in between, the ledger counts too much, never too little.
                 self.ledger.note([["put", entry.key, entry.model, size, entry.cost, int(time.time())]])
                 path.parent.mkdir(exist_ok=True)
                 temporary.publish(path)
         return dropped
 
-    def _evict(self, rows: list[Row], reason: str) -> list[Dropped]:
-        """Delete those entries; within the ledger's turn. Files go first: killed in between, too much is counted."""
-        records: list[Record] = []
-        dropped = []
+    def _make_room(self, rows: list[Row]) -> list[Dropped]:
+        """Delete those entries to make room, and write that down; within the ledger's turn."""
+        dropped = self._unlink(rows, "budget")
+        self.ledger.note(record for row in rows for record in (["del", row.info.key], ["age", row.priority]))
+        return dropped
+
+    def _unlink(self, rows: list[Row], reason: str) -> list[Dropped]:
+        """Delete those entries; within the ledger's turn. Killed before that is written down, too much is counted."""
         for row in rows:
             self._path(row.info.key).unlink(missing_ok=True)
-            records += [["del", row.info.key], ["age", row.priority]] if reason == "budget" else [["del", row.info.key]]
-            dropped.append(Dropped(row.info, reason))
-        self.ledger.note(records)
-        return dropped
+            self.ledger.shelf.remove(row.info.key)
+        return [Dropped(row.info, reason) for row in rows]
 
     def _remove(self, key: str) -> bool:
         """Delete one entry; within the ledger's turn."""
@@ -244,7 +265,7 @@ class DiskTier:
         self._lock, self._hits = threading.Lock(), {}  # the parent will write down its own
 
     def _make_folders(self) -> None:
-        for name in ("entries", "aliases", "locks", "tmp"):
+        for name in ("entries", "locks", "tmp"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         tag = self.folder / "CACHEDIR.TAG"
         if not tag.exists():

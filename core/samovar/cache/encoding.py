@@ -26,7 +26,7 @@ ENCODER = "encoder"
 """The name under which encodes are counted: the slowest tier of all."""
 
 PATIENCE = 600.0
-"""Seconds to wait for another process that is encoding the same image, before doing it here as well."""
+"""Seconds to wait, with nothing left to do here, for images that others are encoding, before doing it here as well."""
 
 
 class Encoding:
@@ -72,8 +72,11 @@ class Encoding:
             # Locks are never held while waiting for others: so two processes cannot wait for each other.
             before = len(left)
             for keys in _chunks(list(left), self.batch):
-                for key in self._attempt({key: left[key] for key in keys}, force=time.monotonic() > deadline):
+                landed = self._attempt({key: left[key] for key in keys}, force=time.monotonic() > deadline)
+                for key in landed:
                     del left[key]
+                if landed:
+                    deadline = time.monotonic() + PATIENCE
             if not left:
                 return
             pause = 0.002 if len(left) < before else min(pause * 1.5, 0.05)
@@ -84,8 +87,8 @@ class Encoding:
         with self._locked(images, force=force) as free:
             missing = {}
             for key in free:
-                # Since the lookup that missed, another process may have put it into a tier that processes share.
-                entry = self.stack.find(key, self.model, self.device, again=True) if self.make_lock else None
+                # Since the lookup that missed, another thread or process may have made it.
+                entry = self.stack.find(key, self.model, self.device, again=True)
                 if entry is not None:
                     self.landed(key, entry.unpack())
                 else:

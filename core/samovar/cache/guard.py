@@ -60,6 +60,9 @@ class Guard:
         self.live = bool(getattr(tier, "live", False))
         self.behind = bool(getattr(tier, "behind", False))
         self.recheck = bool(getattr(tier, "recheck", False))
+        self.lasting = bool(getattr(tier, "lasting", False))
+        self.trouble = ""
+        """Why the last `put` failed; empty if it did not."""
         self.reading = Pace()
         self.writing = Pace()
         self._counter = counter
@@ -96,16 +99,17 @@ class Guard:
         dropped = self._try("write", entry.model, lambda: self.tier.put(entry))
         if dropped is None:
             return ()
+        self.trouble = ""
         self.writing.measure(time.perf_counter() - began, entry.nbytes)
         self._counter.add(self.name, entry.model, Counts(puts=1))
         for one in dropped:
             self._on_drop(self, one)
         return dropped
 
-    def holds(self, key: str) -> bool:
+    def holds(self, key: str, model: str) -> bool:
         """Whether the tier has the entry, by the cheapest way to tell."""
         contains: Callable[[str], bool] = getattr(self.tier, "contains", lambda key: self.tier.get(key) is not None)
-        return bool(self._try("read", "", lambda: contains(key)))
+        return bool(self._try("read", model, lambda: contains(key)))
 
     def pays(self, cost: float, nbytes: int) -> bool:
         """Whether an entry of that many bytes, `cost` seconds to make, is worth keeping here."""
@@ -123,9 +127,12 @@ class Guard:
         except Exception as error:  # noqa: BLE001
             self._resting[kind] = time.monotonic() + REST
             self._counter.add(self.name, model, Counts(failures=1))
+            reason = _reason(error)
+            if kind == "write":
+                self.trouble = reason
             if not self._warned.is_set():
                 self._warned.set()
-                log.warning("the %s tier of the cache is not used for now: %s", self.name, _reason(error))
+                log.warning("the %s tier of the cache is not used for now: %s", self.name, reason)
             return None
 
 

@@ -63,16 +63,20 @@ class Ledger:
         on_fork(self._renew)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, wait: bool = True) -> Iterator[None]:
         """Be the only one, of all threads and processes, to change the folder; `shelf` is up to date within.
+
+        Args:
+            wait: for another process's turn to end, for so long; otherwise only take a turn that is free.
 
         Raises:
             OSError: the folder cannot be written to, or another process does not let go (TimeoutError).
         """
         with self._thread:
             lock = make_lock(self.path.with_name("ledger.lock"))
-            if not wait_for(lock, PATIENCE):
-                raise TimeoutError(f"another process has held {lock.path} for more than {PATIENCE:g} s")
+            seconds = PATIENCE if wait else 0.0
+            if not wait_for(lock, seconds):
+                raise TimeoutError(f"another process has held {lock.path} for more than {seconds:g} s")
             try:
                 self.follow()
                 if self._identity is None or self._doubtful or self._torn:
@@ -87,13 +91,17 @@ class Ledger:
         if not lines:
             return
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = os.fstat(fd).st_size
         try:
             _write_all(fd, b"".join(lines))
+        except OSError:
+            os.ftruncate(fd, end)  # half a record would make every process look through the whole folder
+            raise
         finally:
             os.close(fd)
         self.follow()
         if self._offset > SLACK_BYTES + 3 * ROW_BYTES * len(self.shelf):
-            self._compact()
+            self.rewrite()
 
     def follow(self) -> None:
         """Read what has been appended since the last call. Needs no turn: a record that is half-written is left."""
@@ -131,7 +139,7 @@ class Ledger:
             else:
                 fresh.put(info)
         self.shelf = fresh
-        self._compact()
+        self.rewrite()
 
     def _renew(self) -> None:
         self._thread = threading.RLock()
@@ -141,16 +149,24 @@ class Ledger:
         self._identity, self._offset, self._torn, self._doubtful = identity, 0, False, False
         self.shelf, self.counts = Shelf(), {}
 
-    def _compact(self) -> None:
-        """Replace the ledger by the shortest one that says the same."""
+    def rewrite(self) -> None:
+        """Replace the ledger by the shortest one that says what `shelf` and `counts` say. Only within `turn`.
+
+        Where there is no room to write it, the next turn tries again: a full disk must not keep anybody from deleting.
+        """
         records: list[Record] = [["new", os.urandom(12).hex()], ["age", self.shelf.age]]
         for row in self.shelf.rows.values():
             info = row.info
             records.append(["row", info.key, info.model, info.nbytes, info.cost, info.used, info.hits, row.priority])
         records += [["sum", *place, *counts.as_list()] for place, counts in self.counts.items()]
         fresh = self.path.with_name("ledger.new")
-        fresh.write_bytes(b"".join(map(_line, records)))
-        fresh.replace(self.path)
+        try:
+            fresh.write_bytes(b"".join(map(_line, records)))
+            fresh.replace(self.path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            self._doubtful = True
+            return
         self._reset(None)
         self.follow()
 

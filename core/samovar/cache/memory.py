@@ -28,6 +28,7 @@ class MemoryTier:
 
     name = "memory"
     live = True
+    recheck = True
     fallback = True
 
     def __init__(self, max_bytes: int) -> None:

@@ -42,7 +42,7 @@ def open_cache(spec: CacheConfig | str | os.PathLike[str] | None) -> Cache:
 def _build(config: CacheConfig) -> Cache:
     tiers = [_tier(text, config) for text in config.tiers]
     disk = next((tier for tier in tiers if isinstance(tier, DiskTier)), None)
-    aliases = AliasTable(disk.root / "aliases" if disk is not None else None)
+    aliases = AliasTable(disk.aliases if disk is not None else None)
     return Cache(tiers, aliases=aliases, precision=config.precision, placement=config.placement, disk=disk)
 
 

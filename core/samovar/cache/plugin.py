@@ -111,8 +111,7 @@ def _memory(argument: str | None, config: CacheConfig) -> CacheTier:
 
 
 def _disk(argument: str | None, config: CacheConfig) -> CacheTier:
-    from samovar.cache.config import disk_budget
     from samovar.cache.disk import DiskTier
 
     folder = config.folder if argument is None else Path(argument).expanduser()
-    return DiskTier(folder, disk_budget(folder) if config.disk is None else config.disk, durable=config.durable)
+    return DiskTier(folder, config.disk, durable=config.durable)

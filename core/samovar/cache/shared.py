@@ -53,6 +53,7 @@ class SharedTier:
 
     name = "shared"
     behind = True
+    lasting = True
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = url

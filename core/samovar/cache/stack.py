@@ -58,9 +58,22 @@ class Stack:
             self._put(guard, entry, ready, guards, always=always)
         return self._on_device(entry.key, guards) or ready
 
-    def holds(self, key: str, device: str) -> bool:
+    def holds(self, key: str, model: str, device: str) -> bool:
         """Whether any tier has the entry."""
-        return any(guard.holds(key) for guard in self.serving(device))
+        return any(guard.holds(key, model) for guard in self.serving(device))
+
+    def keeps(self, key: str, model: str, device: str) -> bool:
+        """Whether a tier has the entry that outlasts the process; any tier where none does."""
+        return any(guard.holds(key, model) for guard in self._lasting(device))
+
+    def trouble(self, device: str) -> str:
+        """Why none of those tiers could take the last entry that it was given; empty if one could."""
+        troubles = [guard.trouble for guard in self._lasting(device)]
+        return troubles[0] if troubles and all(troubles) else ""
+
+    def _lasting(self, device: str) -> tuple[Guard, ...]:
+        guards = self.serving(device)
+        return tuple(guard for guard in guards if guard.lasting) or guards
 
     def serving(self, device: str) -> tuple[Guard, ...]:
         """The tiers that are of use to a segmenter on `device`, those of that very device first among them."""
@@ -157,7 +170,7 @@ class Stack:
 
     def _sink(self, entry: Entry, slower: tuple[Guard, ...]) -> None:
         """Keep what a tier had no room for in the next one, unless a slower one has it already."""
-        if slower and not any(guard.holds(entry.key) for guard in slower):
+        if slower and not any(guard.holds(entry.key, entry.model) for guard in slower):
             hosted = entry.hosted()
             self._put(slower[0], hosted, hosted, slower)
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from samovar.errors import Cancelled, SamovarError
 from samovar.image import Image
+from samovar.readahead import read_ahead
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from samovar.cache.cache import Cache
     from samovar.protocols import Segmenter
 
 __all__ = ["Warmed", "warm"]
 
 WINDOW_BYTES = 128 << 20
-"""Pixels that may wait in memory, decoded, for the model."""
+"""Pixels that may wait in memory, decoded, for a batch to be full."""
+
+Source = Path | str
 
 
 @dataclass(frozen=True)
@@ -33,25 +37,13 @@ class Warmed:
         error: why it failed.
     """
 
-    source: Path | str
+    source: Source
     status: Literal["encoded", "present", "failed"]
     error: Exception | None = None
 
 
-@dataclass(frozen=True)
-class _Read:
-    source: Path | str
-    image: Image | None = None
-    present: bool = False
-    error: Exception | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return self.image.width * self.image.height * 3 if self.image is not None else 0
-
-
 def warm(
-    sources: Iterable[Path | str],
+    sources: Iterable[Source],
     cache: Cache,
     segmenter: Segmenter,
     *,
@@ -69,68 +61,68 @@ def warm(
         sources: paths or URLs.
         batch: how many images the segmenter is given at once.
         cancel: set it to stop after the batch at hand; then Cancelled is raised.
+
+    Raises:
+        CacheError: an embedding was made but not kept (the disk is full, say): nor would the next one be.
+        Cancelled: on request.
     """
-    with ThreadPoolExecutor(readers, thread_name_prefix="samovar-read") as pool:
-        window: list[_Read] = []
-        for read in _ahead(sources, cache, segmenter, pool, depth=2 * batch):
+
+    def read(source: Source, decode: Callable[[Image], None]) -> Image | None:
+        """The image, or None for one whose embedding is there."""
+        image = Image(source)
+        if cache.keeps(image, segmenter):
+            return None
+        decode(image)
+        return image
+
+    window: list[tuple[Source, Image]] = []
+    with closing(read_ahead(sources, read, readers=readers, depth=2 * batch)) as reads:
+        for source, reading in reads:
             if cancel is not None and cancel.is_set():
                 raise Cancelled("stopped on request; what was encoded is kept")
-            if read.error is not None:
-                yield Warmed(read.source, "failed", read.error)
-            elif read.present:
-                yield Warmed(read.source, "present")
+            image, error = _result(source, reading)
+            if error is not None:
+                yield Warmed(source, "failed", error)
+            elif image is None:
+                yield Warmed(source, "present")
             else:
-                window.append(read)
-                if len(window) >= batch or sum(item.nbytes for item in window) > WINDOW_BYTES:
-                    yield from _encode(window, cache, segmenter, model, batch)
+                window.append((source, image))
+                if len(window) >= batch or sum(one.width * one.height * 3 for _, one in window) > WINDOW_BYTES:
+                    yield from _encode(window, cache, segmenter, model)
                     window = []
-        yield from _encode(window, cache, segmenter, model, batch)
+        yield from _encode(window, cache, segmenter, model)
 
 
-def _ahead(
-    sources: Iterable[Path | str], cache: Cache, segmenter: Segmenter, pool: ThreadPoolExecutor, depth: int
-) -> Iterator[_Read]:
-    """The images in order, a few of them read in advance."""
-
-    def read(source: Path | str) -> _Read:
-        try:
-            image = Image(source)
-            if cache.holds(image, segmenter):
-                return _Read(source, present=True)
-            _ = image.digest  # decodes, and hashes, off the thread that feeds the model
-            return _Read(source, image)
-        except SamovarError as error:
-            return _Read(source, error=error)
-
-    waiting: deque[Future[_Read]] = deque()
-    for source in sources:
-        waiting.append(pool.submit(read, source))
-        if len(waiting) >= depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _encode(window: list[_Read], cache: Cache, segmenter: Segmenter, model: str | None, batch: int) -> Iterator[Warmed]:
-    images = [item.image for item in window if item.image is not None]
-    if not images:
+def _encode(
+    window: list[tuple[Source, Image]], cache: Cache, segmenter: Segmenter, model: str | None
+) -> Iterator[Warmed]:
+    if not window:
         return
+    images = [image for _, image in window]
     try:
-        found = cache.get_or_encode(images, segmenter, encode_batch=batch, model=model, placement="always")
+        found = cache.get_or_encode(images, segmenter, encode_batch=len(images), model=model, placement="always")
     except Exception as error:  # noqa: BLE001  (one image that the model cannot take must not cost the others)
         if len(window) == 1:
-            yield Warmed(window[0].source, "failed", _named(error, images[0]))
+            yield Warmed(window[0][0], "failed", _named(error, window[0][0]))
             return
-        for item in window:
-            yield from _encode([item], cache, segmenter, model, batch)
+        for pair in window:
+            yield from _encode([pair], cache, segmenter, model)
         return
-    for item, hit in zip(window, found.hits):
-        yield Warmed(item.source, "present" if hit else "encoded")
+    cache.check_writable(segmenter)
+    for (source, _), hit in zip(window, found.hits):
+        yield Warmed(source, "present" if hit else "encoded")
 
 
-def _named(error: Exception, image: Image) -> SamovarError:
+def _result(source: Source, reading: Future[Image | None] | None) -> tuple[Image | None, SamovarError | None]:
+    try:
+        return (reading.result() if reading is not None else None), None
+    except Exception as error:  # noqa: BLE001  (one image of thousands must not end the job)
+        return None, _named(error, source)
+
+
+def _named(error: Exception, source: Source) -> SamovarError:
     if isinstance(error, SamovarError):
         return error
-    named = SamovarError(f"{image.name}: {type(error).__name__}: {error}")
+    named = SamovarError(f"{source}: {type(error).__name__}: {error}")
     named.__cause__ = error
     return named

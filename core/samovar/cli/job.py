@@ -16,7 +16,7 @@ from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.pipeline import Outcome, run
-from samovar.protocols import MaskSink
+from samovar.protocols import MaskSink, PromptSource
 from samovar.runtime import Runtime
 from samovar.worklist import Item, worklist
 
@@ -47,6 +47,7 @@ def perform(
     segment: Callable[[Item, Image], Masks],
     sinks: Mapping[str, MaskSink],
     *,
+    source: PromptSource | None = None,
     where: str | None,
     resume: bool,
     as_json: bool,
@@ -55,6 +56,7 @@ def perform(
     """Segment every image of `paths` into `sinks` and return the exit status.
 
     Args:
+        source: what `segment` asks for prompts, if anything.
         where: what the summary calls the output.
         resume: skip the images that the sinks already have.
     """
@@ -63,7 +65,13 @@ def perform(
     for missing in errors:
         _report(Outcome(str(missing), "failed", error=missing), tally, as_json)
     show = not quiet and sys.stderr.isatty() and len(work) > 1
-    outcomes = run(work, segment, sinks, resume=resume)
+    seen = [*sinks.values(), *([source] if source is not None else [])]
+    always = any(getattr(part, "needs_pixels", True) for part in seen)
+
+    def needs_pixels(image: Image) -> bool:
+        return always or not runtime.cache.holds(image, runtime.segmenter)
+
+    outcomes = run(work, segment, sinks, resume=resume, needs_pixels=needs_pixels)
     with tqdm(outcomes, total=len(work), unit="image", disable=not show, dynamic_ncols=True) as bar:
         for outcome in bar:
             _report(outcome, tally, as_json)

@@ -74,6 +74,7 @@ def run(
         paths,
         segment,
         {name: open_sink(name, path) for name, path in targets},
+        source=prompts,
         where=", ".join(path for _, path in targets),
         resume=True,
         as_json=as_json,

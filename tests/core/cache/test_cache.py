@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from samovar import Embedding, Image
-from samovar.cache import Cache, CacheConfig, DiskTier, MemoryTier
+from samovar.cache import Cache, CacheConfig, DiskTier, Entry, MemoryTier
 from samovar.errors import CacheError, InputError, PluginError
 from tests.core.cache.support import PixelSegmenter, picture, pictures
 
@@ -179,6 +179,27 @@ def test_threads_with_overlapping_sets_encode_each_image_once(tmp_path: Path) ->
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(look, [chosen.tolist() for chosen in sets]))
     assert sorted(segmenter.encoded) == sorted({f"picture-{seed}" for chosen in sets for seed in chosen})
+
+
+def test_a_thread_that_comes_just_after_another_has_landed_does_not_encode_again() -> None:
+    """In memory alone too: there is no lock between processes to look again under."""
+    landed = threading.Event()
+
+    class Late(MemoryTier):
+        def get(self, key: str) -> Entry | None:
+            entry = super().get(key)
+            if entry is None and threading.current_thread().name == "late" and not landed.is_set():
+                landed.wait(10)
+            return entry
+
+    segmenter, cache = PixelSegmenter(), Cache([Late(1 << 20)])
+    late = threading.Thread(target=cache.get_or_encode, args=([picture(1)], segmenter), name="late")
+    late.start()
+    time.sleep(0.05)
+    cache.get_or_encode([picture(1)], segmenter)
+    landed.set()
+    late.join()
+    assert segmenter.encoded == ["picture-1"]
 
 
 def test_when_the_encoding_thread_fails_a_waiting_one_tries_itself(tmp_path: Path) -> None:

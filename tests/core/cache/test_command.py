@@ -203,3 +203,13 @@ def test_a_cache_folder_that_is_a_file_is_one_clear_line(folder: Path, tmp_path:
         )
         assert "Traceback" not in result.stderr
         assert len(result.stderr.splitlines()) <= 2
+
+
+def test_warming_a_cache_that_cannot_be_written_to_ends_at_once(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    command = [sys.executable, "-m", "samovar", "cache", "warm", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("the disk tier of the cache is not used for now: NotADirectoryError")
+    assert error.startswith("samovar: what is encoded cannot be kept: NotADirectoryError")
+    assert result.returncode == 1

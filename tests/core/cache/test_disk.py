@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_several_processes_share_one_budget(tmp_path: Path) -> None:
     for seed in range(60):
         tiers[seed % 3].put(entry_of(seed, nbytes=2000))
         assert used(tmp_path) <= 20_000
+
+
+def test_a_budget_that_nobody_set_is_a_quarter_of_what_would_be_free_without_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [1_000_000]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, free[0]))
+    for seed in range(20):
+        DiskTier(tmp_path, None).put(entry_of(seed, nbytes=10_000))
+        free[0] = 1_000_000 - used(tmp_path)
+    assert DiskTier(tmp_path, None).max_bytes == 250_000, "what it holds itself does not make it smaller"
+    assert used(tmp_path) > 200_000
+    free[0] = 100 << 30
+    assert DiskTier(tmp_path, None).max_bytes == 20 << 30
 
 
 def test_an_entry_larger_than_the_budget_is_declined_and_drops_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ BUDGET = 1 << 20
 def opened(folder: Path, budget: int = BUDGET) -> Cache:
     """A cache without a memory tier: every lookup is of the disk."""
     tier = DiskTier(folder, budget)
-    return Cache([tier], disk=tier, aliases=AliasTable(tier.root / "aliases"), placement="always")
+    return Cache([tier], disk=tier, aliases=AliasTable(tier.aliases), placement="always")
 
 
 def look(cache: Cache, segmenter: PixelSegmenter, count: int = 5) -> int:
@@ -165,21 +166,25 @@ def test_a_damaged_alias_is_as_none(tmp_path: Path, photo: Path, damage: Callabl
 
     segmenter = PixelSegmenter()
     opened(tmp_path).get_or_encode([Image(photo)], segmenter)
-    (alias,) = [path for path in (tmp_path / "v1" / "aliases").rglob("*") if path.is_file()]
-    alias.write_bytes(damage(alias.read_bytes()))
+    table = tmp_path / "v1" / "aliases.table"
+    table.write_bytes(damage(table.read_bytes()))
     found = opened(tmp_path).get_or_encode([Image(photo)], segmenter)
     assert found.encoded == 0
     assert segmenter.made(found.embeddings[0], Image(photo))
 
 
-def test_an_alias_under_the_wrong_name_is_as_none(tmp_path: Path, photo: Path, repository: Path) -> None:
+def test_an_alias_in_the_wrong_place_is_as_none(tmp_path: Path, photo: Path, repository: Path) -> None:
     from samovar import Image
+    from samovar.cache.alias import BUCKET, RECORD
 
     segmenter = PixelSegmenter()
     images = [photo, repository / "docs" / "assets" / "portrait.jpg"]
     opened(tmp_path).get_or_encode([Image(path) for path in images], segmenter)
-    one, other = [path for path in (tmp_path / "v1" / "aliases").rglob("*") if path.is_file()]
-    shutil.copy(one, other)
+    table = tmp_path / "v1" / "aliases.table"
+    data = bytearray(table.read_bytes())
+    one, other = (start for start in range(0, len(data), BUCKET) if any(data[start : start + RECORD]))
+    data[other + 16 : other + RECORD] = data[one + 16 : one + RECORD]
+    table.write_bytes(data)
     for path in images:
         found = opened(tmp_path).get_or_encode([Image(path)], segmenter)
         assert segmenter.made(found.embeddings[0], Image(path))
@@ -260,6 +265,41 @@ def test_a_really_full_disk_keeps_what_fits_and_answers_the_rest(
     assert look(opened(small_disk), segmenter, 20) == 20 - kept
     assert caplog.text.count("is not used for now") <= 2, "one warning a cache"
     assert opened(small_disk).verify().damaged == ()
+
+
+@pytest.mark.parametrize("work", ["prune", "clear", "verify"])
+def test_a_full_disk_can_be_looked_after_and_emptied(small_disk: Path, work: str) -> None:
+    look(opened(small_disk, 1 << 30), PixelSegmenter(padding=30_000), 4)
+    with suppress(OSError), (small_disk / "somebody else's").open("wb", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+    cache = opened(small_disk, 1 << 30)
+    if work == "verify":
+        assert cache.verify().entries == 4
+        return
+    count, nbytes = cache.prune(max_bytes=0) if work == "prune" else cache.clear()
+    assert (count, files(small_disk)) == (4, [])
+    assert nbytes > 4 * 30_000
+    assert look(opened(small_disk, 1 << 30), PixelSegmenter(padding=10_000), 4) == 4
+    assert look(opened(small_disk, 1 << 30), PixelSegmenter(padding=10_000), 4) == 0
+
+
+def test_a_record_that_does_not_fit_leaves_no_half_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, real = opened(tmp_path), os.write
+    look(cache, PixelSegmenter())
+    assert cache.disk is not None
+    ledger = cache.disk.ledger.path
+    before = ledger.read_bytes()
+
+    def cut_short(fd: int, data: Any) -> int:
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[: len(data) // 2])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", cut_short)
+        cache.flush()
+    assert ledger.read_bytes() == before
 
 
 # ------------------------------------------------------------------------------------- folders that change

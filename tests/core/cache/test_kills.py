@@ -32,7 +32,7 @@ POINTS = 10**9 if os.environ.get("SAMOVAR_STRESS") else 60
 
 def opened(folder: Path) -> Cache:
     tier = DiskTier(folder, BUDGET)
-    return Cache([tier], disk=tier, aliases=AliasTable(tier.root / "aliases"), placement="always")
+    return Cache([tier], disk=tier, aliases=AliasTable(tier.aliases), placement="always")
 
 
 def traced(work: Callable[[], object], die_at: int) -> int:

@@ -29,7 +29,7 @@ PROCESSES, LOOKUPS, IMAGES = 8, 200, 80
 
 def opened(folder: Path, disk: int, memory: int = 0) -> Cache:
     tier = DiskTier(folder, disk)
-    aliases = AliasTable(tier.root / "aliases")
+    aliases = AliasTable(tier.aliases)
     return Cache([MemoryTier(memory), tier], disk=tier, aliases=aliases, placement="always")
 
 
@@ -201,6 +201,48 @@ def test_a_process_stopped_while_it_has_the_ledger_costs_others_a_tier_and_no_re
     holder.join()
 
 
+def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samovar.cache.disk.FLUSH_SECONDS", 0.0)
+    folder, begun = tmp_path / "cache", tmp_path / "begun"
+    cache, segmenter = opened(folder, 1 << 20), PixelSegmenter()
+    cache.get_or_encode([picture(1)], segmenter)
+
+    def hold() -> None:
+        disk = opened(folder, 1 << 20).disk
+        assert disk is not None
+        with disk.ledger.turn():
+            begun.touch()
+            time.sleep(1000)
+
+    (holder,) = started(hold)
+    wait_for(begun)
+    began = time.monotonic()
+    for _ in range(3):
+        assert cache.get_or_encode([picture(1)], segmenter).encoded == 0
+    assert time.monotonic() - began < 2, "statistics can wait"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    cache.flush()
+    assert {row.tier: row.counts.hits for row in opened(folder, 1 << 20).stats()}["disk"] == 3
+
+
+def test_a_long_job_of_ones_own_does_not_use_up_the_patience_with_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samovar.cache.encoding.PATIENCE", 1.0)
+    folder, begun, log = tmp_path / "cache", tmp_path / "begun", tmp_path / "log"
+    other = SlowStart(log=begun, seconds=2.2)
+    (holder,) = started(lambda: opened(folder, 1 << 20).get_or_encode([picture(0)], other))
+    wait_for(begun)
+    segmenter = PixelSegmenter(log=log, seconds=0.15)
+    found = opened(folder, 1 << 20).get_or_encode([picture(seed) for seed in range(12)], segmenter, encode_batch=1)
+    holder.join(20)
+    assert found.hits[0], "encoded by the other, who was still at it"
+    assert len(log.read_text().split()) == 11
+
+
 def test_a_child_forked_in_the_middle_of_an_encode_can_use_the_cache(tmp_path: Path) -> None:
     """Its parent's threads, and so whoever was encoding, do not exist in the child: it must not wait for them."""
     import threading
@@ -216,5 +258,5 @@ class SlowStart(PixelSegmenter):
     def encode(self, images: Any) -> Any:
         assert self.log is not None
         self.log.touch()
-        time.sleep(0.5)
+        time.sleep(self.seconds or 0.5)
         return [self._embed(image) for image in images]
