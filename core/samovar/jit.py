@@ -63,7 +63,9 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     code, defaults = function.__code__, function.__defaults__
     twin = FunctionType(code, names, function.__name__, defaults, function.__closure__)
     twin.__qualname__ = function.__qualname__
-    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath}
+    # Inlined, because a kernel read back from the disk cache may otherwise call another compilation of the kernels that
+    # it calls than the process that compiled it did: where rounding is free, the same input then has two answers.
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "forceinline": True}
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(twin)
     except RuntimeError:  # nowhere to write the cache: a read-only install run by a user without a home

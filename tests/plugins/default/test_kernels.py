@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,3 +143,26 @@ def test_a_network_is_what_its_layers_say(seed: int, inputs: int, hidden: int) -
 def test_a_network_with_other_inputs_is_refused() -> None:
     with pytest.raises(WeightsError, match="expected a network on 5 features"):
         hidden_units(parameter_count(4, 3), 5)
+
+
+DIGEST = """
+import hashlib, sys
+import samovar
+embedding = samovar.load("default", cache="off").embed(sys.argv[1])
+digest = hashlib.sha256()
+for name in sorted(embedding.tensors):
+    digest.update(embedding.tensors[name].tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_and_read_back_from_numbas_cache_kernels_make_the_same_embedding(photo: Path, tmp_path: Path) -> None:
+    def digest() -> str:
+        places = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", DIGEST, str(photo)]
+        return subprocess.run(command, env={**os.environ, **places}, capture_output=True, text=True, check=True).stdout
+
+    compiled = digest()
+    assert any(tmp_path.rglob("*.nbc"))
+    assert digest() == compiled
