@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.jit import njit
+
 __all__ = ["GRADIENTS", "Channels", "describe_pixels"]
 
 GRADIENTS = 4
@@ -48,11 +50,26 @@ def _slopes(plane: Plane) -> tuple[Plane, Plane]:
     )
 
 
+@njit
+def _larger_eigenvalue(gx: Plane, gy: Plane) -> Plane:
+    """Square root of the structure tensor's larger eigenvalue, summed over the planes of two H×W×C slopes."""
+    rows, cols, depth = gx.shape
+    out = np.empty((rows, cols), np.float32)
+    for y in range(rows):
+        for x in range(cols):
+            xx, yy, xy = np.float32(0), np.float32(0), np.float32(0)
+            for c in range(depth):
+                xx += gx[y, x, c] * gx[y, x, c]
+                yy += gy[y, x, c] * gy[y, x, c]
+                xy += gx[y, x, c] * gy[y, x, c]
+            gap = np.sqrt((xx - yy) * (xx - yy) + np.float32(4) * xy * xy)
+            out[y, x] = np.sqrt((xx + yy + gap) / np.float32(2))
+    return out
+
+
 def _edge_strength(planes: Plane, sigma: float) -> Plane:
-    """Square root of the structure tensor's larger eigenvalue, summed over the planes of H×W×C."""
-    gx, gy = _slopes(_blur(planes, sigma))
-    xx, yy, xy = np.einsum("ijk,ijk->ij", gx, gx), np.einsum("ijk,ijk->ij", gy, gy), np.einsum("ijk,ijk->ij", gx, gy)
-    return np.asarray(np.sqrt((xx + yy + np.sqrt((xx - yy) ** 2 + 4 * xy * xy)) / 2), np.float32)
+    """Edge strength of H×W×C planes blurred by `sigma`."""
+    return _larger_eigenvalue(*_slopes(_blur(planes, sigma)))
 
 
 def _texture(light: Plane) -> Plane:
