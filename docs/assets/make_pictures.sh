@@ -6,4 +6,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # The README's first command says with which boxes segment.png is made; only the name of the output differs.
 arguments=$(grep -o 'samovar segment .*' README.md | head -n 1 | sed 's#--out [^ ]*#--out docs/assets/segment.png#')
 eval "$arguments"
-samovar auto docs/assets/photo.jpg --format overlay --out docs/assets/auto.png
+samovar auto docs/assets/portrait.jpg --format overlay --out docs/assets/auto.png

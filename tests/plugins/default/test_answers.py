@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,16 @@ def test_nothing_of_a_mask_lies_outside_its_box(segmenter: DefaultSegmenter) -> 
     assert xs.max() < 130
     assert ys.min() >= 60
     assert ys.max() < 190
+
+
+def test_a_box_is_filled_to_its_sides_where_the_object_has_unlike_parts(
+    segmenter: DefaultSegmenter, photo: Path
+) -> None:
+    """The shuttle's white orbiter sticks out of its brown tank, to the left side of the box around both."""
+    (embedding,) = segmenter.encode([Image(photo.with_name("portrait.jpg"))])
+    box = np.array([350, 0, 460, 285])
+    masks = decoded(segmenter, embedding, Prompt(box=box))
+    assert np.abs(masks.boxes[0] - box).max() <= 0.1 * 110
 
 
 def test_a_background_click_takes_its_place_out_of_the_mask(segmenter: DefaultSegmenter) -> None:
