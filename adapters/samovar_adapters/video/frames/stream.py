@@ -1,0 +1,107 @@
+"""Frames from video files, pipes and cameras, through PyAV (FFmpeg)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samovar.errors import ImageError, InputError, SamovarError
+from samovar.image import Image
+from samovar_adapters.video.frames.frame import Frame
+from samovar_adapters.video.pyav import load_av, one_line
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+__all__ = ["StreamReader"]
+
+_SOUND_WAITING = 4096  # packets: about a minute and a half; what nobody takes must not pile up
+
+
+class StreamReader:
+    """Whatever FFmpeg reads. Decoded upright, with the times that the video has, in the size of its first frame.
+
+    What is damaged is left out and named in `problems`; a video that ends before its own index says so is, too.
+    """
+
+    def __init__(self, source: Any, name: str, *, form: str | None = None) -> None:
+        av = load_av()
+        self.name = name
+        self.problems: list[SamovarError] = []
+        self._error = av.error.FFmpegError
+        try:
+            self._container = av.open(source, format=form)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise InputError(f"{name}: expected a video; {one_line(error)}; check it with ffprobe") from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise InputError(f"{name}: expected a video; got a file without moving pictures; name another")
+        self._video = self._container.streams.video[0]
+        self._video.thread_type = "AUTO"
+        self._sound = next(iter(self._container.streams.audio), None)
+        self._packets: deque[Any] = deque(maxlen=_SOUND_WAITING)
+        self.rate = Fraction(self._video.average_rate or self._video.guessed_rate or 25)
+        self.length: int | None = self._video.frames or None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames that can be decoded."""
+        number, size = 0, None
+        last = Fraction(-1)
+        for decoded in self._decoded():
+            time = decoded.pts * decoded.time_base if decoded.pts is not None else last + 1 / self.rate
+            time = max(Fraction(time), last + Fraction(1, 90_000)) if number else Fraction(time)
+            pixels = _upright(decoded)
+            size = size or pixels.shape
+            if pixels.shape != size:
+                expected, got = f"{size[1]}×{size[0]}", f"{pixels.shape[1]}×{pixels.shape[0]}"
+                self._complain(f"frame {number}: expected {expected} like the first; got {got}; left out")
+                continue
+            last = time
+            yield Frame(number, time, Image(pixels, name=f"{self.name} frame {number}"))
+            number += 1
+        if number == 0:
+            raise InputError(f"{self.name}: expected a video; got no frame that can be decoded; export it again")
+        if self.length is not None and number < self.length and not self.problems:
+            self._complain(f"ends after {number} of {self.length} frames; the file is cut short")
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        streams = [self._video] if self._sound is None else [self._video, self._sound]
+        try:
+            for packet in self._container.demux(streams):
+                if packet.stream is not self._video:
+                    if packet.dts is not None:
+                        self._packets.append(packet)
+                    continue
+                try:
+                    yield from packet.decode()
+                except self._error as error:
+                    self._complain(f"damaged at {float((packet.pts or 0) * packet.time_base):.2f} s: {one_line(error)}")
+        except self._error as error:
+            self._complain(f"cannot be read further: {one_line(error)}")
+
+    def _complain(self, what: str) -> None:
+        self.problems.append(ImageError(f"{self.name}: {what}"))
+
+    def sound_template(self) -> Any | None:
+        """The first stream of sound."""
+        return self._sound
+
+    def take_sound(self) -> list[Any]:
+        """Its packets read since the last call."""
+        taken = []
+        while self._packets:
+            taken.append(self._packets.popleft())
+        return taken
+
+    def close(self) -> None:
+        """Close the file, pipe or camera."""
+        self._container.close()
+
+
+def _upright(decoded: VideoFrame) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    turns = round(decoded.rotation / 90) % 4  # counter-clockwise
+    return np.ascontiguousarray(np.rot90(decoded.to_ndarray(format="rgb24"), turns))

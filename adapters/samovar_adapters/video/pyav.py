@@ -1,0 +1,27 @@
+"""PyAV when it is needed, and what its errors look like to a person."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from samovar.errors import MissingExtraError
+
+__all__ = ["load_av", "one_line"]
+
+
+def load_av() -> Any:
+    """The `av` module, not as talkative as it comes. Raises MissingExtraError."""
+    try:
+        av = import_module("av")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'reading and writing video needs PyAV ({error}); run: pip install "samovar[video]"'
+        ) from error
+    av.logging.set_level(av.logging.PANIC)
+    return av
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, without FFmpeg's number and file name."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

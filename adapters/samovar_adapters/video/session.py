@@ -1,0 +1,121 @@
+"""One run of `samovar track`: everything opened, followed with progress, and closed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from samovar.cli.job import describe
+from samovar.errors import InputError
+from samovar.image import Image
+from samovar.loading import load, open_source
+from samovar.masks import Masks
+from samovar.prompts import Prompts
+from samovar_adapters.video.checkpoint import Checkpoint
+from samovar_adapters.video.engines import open_tracker
+from samovar_adapters.video.follow import follow
+from samovar_adapters.video.frames.ahead import read_ahead
+from samovar_adapters.video.frames.frame import Frame, FrameReader
+from samovar_adapters.video.frames.open import open_frames
+from samovar_adapters.video.outputs.numbering import Numbering
+from samovar_adapters.video.outputs.open import TrackSink, open_masks
+from samovar_adapters.video.outputs.overlay import OverlayVideo
+from samovar_adapters.video.outputs.text import MotText
+from samovar_adapters.video.propagate.tracker import PropagateTracker
+from samovar_adapters.video.starting import Starter
+
+__all__ = ["run"]
+
+
+def run(
+    video: str,
+    prompts: Prompts | None,
+    *,
+    source: str | None,
+    every: int | None,
+    engine: str,
+    out: str | None,
+    masks: str | None,
+    mot: str | None,
+    checkpoint: str | None,
+    rate: float | None,
+    as_json: bool,
+    quiet: bool,
+    **loading: Any,
+) -> int:
+    """Follow what is asked for through `video`; the exit status: 1 if some of it could not be read, else 0."""
+    if not (out or masks or mot or as_json):
+        raise InputError("nowhere to put the masks; give --out, --masks, --mot or --json")
+    with ExitStack() as stack:
+        reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
+        job = {"video": video, "model": loading["model"], "engine": engine, "source": source, "every": every}
+        runtime = load(loading.pop("model"), **loading)
+        asked = None if source in (None, "auto") else open_source(str(source))
+        starter = Starter(runtime, prompts, asked, everything=source == "auto")
+        tracker = open_tracker(runtime, engine)
+        progress = Checkpoint(Path(checkpoint), job | {"prompts": _digest(prompts)}) if checkpoint else None
+        sinks = _sinks(reader, out, masks, mot)
+        encodes = isinstance(tracker, PropagateTracker)
+        ahead = stack.enter_context(closing(read_ahead(reader, runtime.prefetch if encodes else _no_hint)))
+        followed = follow(ahead, tracker, starter, sinks, every=every, checkpoint=progress)
+        count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
+    for problem in [*reader.problems, *(line for sink in sinks for line in getattr(sink, "problems", ()))]:
+        click.echo(f"samovar: {problem}", err=True)
+    if not quiet:
+        where = ", ".join(path for path in (out, masks, mot) if path)
+        click.echo(f"{count} frames" + (f" → {where}" if where else ""), err=True)
+    return 1 if reader.problems else 0
+
+
+def _sinks(reader: FrameReader, out: str | None, masks: str | None, mot: str | None) -> list[TrackSink]:
+    numbering = Numbering()
+    sinks: list[TrackSink] = []
+    if masks:
+        sinks.append(open_masks(Path(masks), reader.name, numbering))
+    if mot:
+        sinks.append(MotText(Path(mot), numbering))
+    if out:
+        sinks.append(OverlayVideo(Path(out), reader))
+    return sinks
+
+
+def _report(followed: Iterable[tuple[Frame, Masks]], reader: FrameReader, *, as_json: bool, quiet: bool) -> int:
+    """Progress on standard error, a line of JSON a frame on standard output; how many frames there were."""
+    show = not quiet and sys.stderr.isatty()
+    count = 0
+    with tqdm(followed, total=reader.length, unit="frame", disable=not show, dynamic_ncols=True) as bar:
+        for frame, masks in bar:
+            count += 1
+            bar.set_postfix(objects=int((masks.areas > 0).sum()), refresh=False)
+            if as_json:
+                line = {"frame": frame.number, "time": round(float(frame.time), 6), "masks": describe(masks)}
+                click.echo(json.dumps(line))
+    return count
+
+
+def _no_hint(images: list[Image]) -> None:
+    """For trackers that encode frames themselves."""
+
+
+def _fraction(rate: float | None) -> Fraction | None:
+    if rate is not None and not 0 < rate <= 1000:
+        raise InputError(f"--rate must be above 0 and at most 1000 frames a second; got {rate}")
+    return None if rate is None else Fraction(rate).limit_denominator(1001)
+
+
+def _digest(prompts: Prompts | None) -> str:
+    """What tells one set of prompts from another."""
+    if prompts is None:
+        return ""
+    masks = [mask.to_coco_rle() if isinstance(mask, Masks) else str(mask) for mask in prompts.masks]
+    told = [prompts.boxes.tolist(), prompts.points.tolist(), prompts.point_labels.tolist(), prompts.texts, masks]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

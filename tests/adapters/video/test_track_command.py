@@ -1,0 +1,173 @@
+"""`samovar track` as people run it, and everything that it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from pycocotools import mask as coco
+
+from tests.adapters.video.clips import ball, clip, meadow
+from tests.adapters.video.files import times, write_video
+
+FRAMES, TRUTH = clip(meadow(), [ball((210, 50, 40)), ball((50, 80, 220))], lambda n: [(40 + 4 * n, 50), (120, 90)], 24)
+PROMPTS = ("--box", "23,33,58,68", "--box", "103,73,138,108")
+AT = [Fraction(n * (n + 9), 400) for n in range(24)]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "balls.mp4", FRAMES, at=AT, sound=True)
+
+
+def samovar(*arguments: str, stdin: bytes | None = None, status: int = 0) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [sys.executable, "-m", "samovar", *arguments], input=stdin, capture_output=True, timeout=300, check=False
+    )
+    assert done.returncode == status, done.stderr.decode()
+    return done
+
+
+def good(found: np.ndarray, truth: np.ndarray) -> bool:
+    return bool(np.count_nonzero(found & truth) / np.count_nonzero(found | truth) > 0.75)
+
+
+@pytest.fixture(scope="module")
+def written(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    targets = ["--out", str(out / "overlay.mp4"), "--masks", str(out / "masks.json"), "--mot", str(out / "mot.txt")]
+    samovar("track", str(video), *PROMPTS, "--label", "ball", *targets)
+    return out
+
+
+def test_the_overlay_keeps_times_and_sound(written: Path, video: Path) -> None:
+    assert times(written / "overlay.mp4") == pytest.approx([float(at) for at in AT], abs=2e-3)
+
+    def sound(path: Path) -> list[bytes]:
+        with av.open(str(path)) as file:
+            return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+    assert sound(written / "overlay.mp4") == sound(video)
+
+
+def test_coco_video_has_a_mask_for_every_object_and_frame(written: Path) -> None:
+    document = json.loads((written / "masks.json").read_text())
+    assert (document["videos"][0]["length"], document["categories"][0]["name"]) == (24, "ball")
+    assert [one["id"] for one in document["annotations"]] == [1, 2]
+    for index, annotation in enumerate(document["annotations"]):
+        for number, (rle, area) in enumerate(zip(annotation["segmentations"], annotation["areas"])):
+            found = coco.decode(rle) > 0
+            assert found.sum() == area
+            assert good(found, TRUTH[number][index])
+
+
+def test_mot_has_the_boxes(written: Path) -> None:
+    rows = [line.split(",") for line in (written / "mot.txt").read_text().splitlines()]
+    assert [(row[0], row[1]) for row in rows] == [(str(n), str(i)) for n in range(1, 25) for i in (1, 2)]
+    left, top, width, height = (float(value) for value in rows[0][2:6])
+    assert (left, top, width, height) == pytest.approx((25, 35, 33, 33), abs=4)
+
+
+def test_a_folder_gives_the_same_as_mots_text_and_as_pngs(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, frame in enumerate(FRAMES[:6]):
+        Pillow.fromarray(frame.pixels).save(tmp_path / "in" / f"{number}.png")
+    samovar("track", str(tmp_path / "in"), *PROMPTS, "--masks", str(tmp_path / "mots.txt"))
+    samovar("track", str(tmp_path / "in"), *PROMPTS, "--masks", str(tmp_path / "png"))
+    lines = [line.split() for line in (tmp_path / "mots.txt").read_text().splitlines()]
+    assert len(lines) == 12
+    for place, ident, kind, height, width, rle in lines:
+        assert (kind, height, width) == ("1", "128", "192")
+        page = np.asarray(Pillow.open(tmp_path / "png" / f"{int(place) - 1:05d}.png"))
+        found = coco.decode({"size": [128, 192], "counts": rle.encode()}) > 0
+        assert np.array_equal(found, page == int(ident) - 1000)
+        assert good(found, TRUTH[int(place) - 1][int(ident) - 1001])
+
+
+def test_a_pipe_is_tracked_and_told_as_json_while_it_runs(tmp_path: Path) -> None:
+    data = write_video(tmp_path / "a.mkv", FRAMES[:6]).read_bytes()
+    done = samovar("track", "-", *PROMPTS, "--json", stdin=data)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(6))
+    assert [mask["id"] for mask in lines[5]["masks"]] == [1, 2]
+
+
+def test_tracking_the_same_clip_again_encodes_nothing(video: Path, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    samovar("track", str(video), *PROMPTS[:2], "--cache", cache, "--masks", str(tmp_path / "one.txt"))
+    entries = {path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 100_000}
+    made = max(path.stat().st_mtime_ns for path in entries)
+    samovar("track", str(video), *PROMPTS[2:], "--cache", cache, "--masks", str(tmp_path / "two.txt"))
+    again = {path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 100_000}
+    assert entries == again
+    assert len(entries) >= 24
+    assert made >= 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
+    tmp_path: Path, kind: signal.Signals
+) -> None:
+    frames, _ = clip(meadow(), [ball((210, 50, 40))], lambda n: [(40 + n, 60)], 75)
+    source = write_video(tmp_path / "long.mp4", frames)
+    command = ["track", str(source), "--box", "23,43,58,78", "--checkpoint", str(tmp_path / "progress")]
+    outputs = ["--out", str(tmp_path / "o.mkv"), "--masks", str(tmp_path / "m.json"), "--mot", str(tmp_path / "b.txt")]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "samovar", *command, *outputs], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    lines = tmp_path / "progress" / "masks.jsonl"
+    deadline = time.monotonic() + 200
+    while (not lines.exists() or len(lines.read_bytes().splitlines()) < 60) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(kind)
+    _, said = running.communicate(timeout=60)
+    if kind is signal.SIGINT:
+        assert running.returncode == 130, said
+        assert b"Traceback" not in said
+        assert 60 <= len(times(tmp_path / "o.mkv")) <= 75
+        assert 60 <= json.loads((tmp_path / "m.json").read_text())["videos"][0]["length"] <= 75
+    samovar(*command, *outputs)
+    unbroken = [*command[:-1], str(tmp_path / "fresh"), "--mot", str(tmp_path / "whole.txt")]
+    samovar(*unbroken)
+    assert (tmp_path / "b.txt").read_text() == (tmp_path / "whole.txt").read_text()
+    assert len(times(tmp_path / "o.mkv")) == 75
+    done = samovar("track", str(source), "--box", "1,1,9,9", *command[4:], "--json", status=2)
+    assert b"checkpoint of another run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), b"say what to follow"),
+        (("--box", "1,1,9,9"), b"nowhere to put the masks"),
+        (("--box", "1,1,9,9", "--masks", "a.xml"), b"MOTS"),
+        (("--box", "1,1,9,9", "--source", "faces", "--json"), b"in one way"),
+        (("--box", "1,1,9,9", "--every", "5", "--json"), b"--every"),
+        (("--box", "1,1,9,9", "--json", "--engine", "memory"), b"has no memory of earlier frames"),
+        (("--box", "900,900,990,990", "--json"), b"misses the image"),
+        (("--box", "1,1,9,9", "--json", "--rate", "5"), b"--rate is for folders"),
+    ],
+)
+def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[str, ...], said: bytes) -> None:
+    done = samovar("track", str(video), *arguments, status=2)
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_cut_video_is_tracked_as_far_as_it_goes_with_status_one(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.ts", FRAMES).read_bytes()
+    (tmp_path / "cut.ts").write_bytes(whole[: len(whole) // 2])
+    done = samovar("track", str(tmp_path / "cut.ts"), *PROMPTS, "--json")
+    assert 3 < len(done.stdout.splitlines()) < 24
