@@ -15,7 +15,7 @@ from samovar.plugins import (
     resolve,
 )
 
-SOURCES = ["faces", "rapidocr", "tesseract"] + [
+SOURCES = ["faces", "instances", "rapidocr", "tesseract"] + [
     f"{name}{kind}" for name in ("coco", "labelme", "yolo") for kind in ("", "-boxes", "-points", "-masks")
 ]
 

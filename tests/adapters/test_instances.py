@@ -1,0 +1,195 @@
+"""Boxes, key points and ids of other tools as prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import samovar
+from samovar import Image
+from samovar.errors import InputError, PromptError
+from samovar.kinds import Kind
+from samovar.loading import open_source
+from samovar.testing import PromptSourceTests
+from samovar_adapters.instances import Columns, to_prompts
+from samovar_adapters.instances.source import InstanceFiles
+
+LEFT, RIGHT = [10, 10, 60, 90], [40, 10, 95, 90]  # two people, one before the other
+POSES = [[[30, 20], [30, 50], [30, 80]], [[75, 20], [50, 50], [75, 80]]]
+
+
+def people(**more: Any) -> dict[str, Any]:
+    return {"bboxes": [LEFT, RIGHT], "keypoints": POSES, "keypoint_scores": [[0.9] * 3] * 2, **more}
+
+
+def test_key_points_speak_for_their_own_person_and_against_the_neighbour() -> None:
+    left, right = to_prompts(people(), 100, 100)
+    assert left.points is not None
+    assert left.point_labels is not None
+    assert left.points[left.point_labels == 1].tolist() == POSES[0]
+    assert left.points[left.point_labels == 0].tolist() == [[50, 50]], "the arm that reaches into the left box"
+    assert right.point_labels is not None
+    assert right.point_labels.tolist() == [1, 1, 1], "nothing of the left person is in the right box"
+    assert left.box is not None
+    assert left.box.tolist() == LEFT
+
+
+def test_a_neighbours_point_beside_ones_own_says_nothing() -> None:
+    touching = [POSES[0], [[75, 20], [32, 51], [75, 80]]]
+    left, _ = to_prompts(people(keypoints=touching), 100, 100)
+    assert left.point_labels is not None
+    assert left.point_labels.tolist() == [1, 1, 1]
+
+
+def test_of_many_neighbours_only_the_nearest_points_are_taken() -> None:
+    crowd = {
+        "bboxes": [[0, 0, 99, 99]] + [LEFT] * 5,
+        "keypoints": [[[50, 95]]] + [[[20 + 9 * i, 40]] for i in range(5)],
+    }
+    first = to_prompts(crowd, 100, 100, negatives=2)[0]
+    assert first.points is not None
+    assert sorted(first.points[1:, 0].tolist()) == [47, 56]
+
+
+def test_points_of_which_the_tool_is_unsure_or_that_lie_outside_are_left_out() -> None:
+    scores = [[0.9, 0.1, 0.9], [0.9, 0.9, 0.9]]
+    poses = [[[30, 20], [30, 50], [30, 200]], POSES[1]]
+    left, _ = to_prompts(people(keypoints=poses, keypoint_scores=scores), 100, 100)
+    assert left.points is not None
+    assert left.points[0].tolist() == [30, 20]
+    assert left.point_labels is not None
+    assert (left.point_labels == 1).sum() == 1
+
+
+def test_key_points_alone_are_prompts_too() -> None:
+    left, _ = to_prompts({"keypoints": POSES}, 100, 100)
+    assert left.kinds == {"points"}
+
+
+def test_an_instance_outside_the_image_gives_no_prompt() -> None:
+    prompts = to_prompts({"bboxes": [[-50, 0, -10, 20], LEFT, [0, 0, np.nan, 5]], "ids": [1, 2, 3]}, 100, 100)
+    assert prompts.ids == (2,)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda columns: columns,
+        lambda columns: SimpleNamespace(**columns),
+        lambda columns: SimpleNamespace(pred_instances=SimpleNamespace(**columns)),
+        lambda columns: SimpleNamespace(pred_track_instances=SimpleNamespace(**columns)),
+        lambda columns: [
+            {"bbox": [box], "keypoints": pose} for box, pose in zip(columns["bboxes"], columns["keypoints"])
+        ],
+    ],
+    ids=["columns", "an object", "a data sample", "a track sample", "MMPose's JSON"],
+)
+def test_objects_of_many_tools_hold_the_same(shape: Any) -> None:
+    found = Columns.of(shape(people()))
+    assert found.boxes is not None
+    assert found.boxes.tolist() == [LEFT, RIGHT]
+    assert found.keypoints is not None
+    assert found.keypoints.tolist() == POSES
+
+
+def test_tensors_are_taken_wherever_they_lie() -> None:
+    torch = pytest.importorskip("torch")
+    found = Columns.of({"boxes": torch.tensor([LEFT], dtype=torch.float16), "instances_id": torch.tensor([7])})
+    assert found.boxes is not None
+    assert found.boxes.tolist() == [LEFT]
+    assert found.ids == (7,)
+
+
+def test_labels_are_names_where_these_are_known() -> None:
+    numbered = {"bboxes": [LEFT, RIGHT], "labels": np.array([1, 5])}
+    assert to_prompts(numbered, 100, 100, names=["cat", "dog"]).labels == ("dog", "5")
+    assert to_prompts({"bboxes": [LEFT], "label_names": ["a bus"]}, 100, 100).labels == ("a bus",)
+
+
+@pytest.mark.parametrize(
+    "nothing", [[], {"bboxes": []}, {"bboxes": np.zeros((0, 4)), "keypoints": np.zeros((0, 17, 2))}]
+)
+def test_no_instances_give_no_prompts(nothing: Any) -> None:
+    assert len(to_prompts(nothing, 100, 100)) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scores": [1]}, "expected instances with bboxes or keypoints; got dict without"),
+        ({"bboxes": [[1, 2, 3]]}, r"boxes must be N×4; got shape \(1, 3\)"),
+        ({"bboxes": [LEFT], "ids": [1, 2]}, "one entry an instance in every column; got 1 boxes, 2 ids"),
+        ({"bboxes": "people"}, "boxes must be numbers"),
+        ([1, 2], "one dictionary an instance"),
+    ],
+)
+def test_what_holds_no_instances_is_one_line(wrong: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Columns.of(wrong)
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def written(tmp_path: Path, photo: Path) -> Path:
+    """What MMPose's inferencer writes of the demo photo: a cup, for want of a person."""
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    rows = [{"keypoints": [[300, 150], [320, 200]], "keypoint_scores": [0.9, 0.8], "bbox": [[200, 80, 420, 300]]}]
+    (folder / f"{photo.stem}.json").write_text(json.dumps(rows))
+    return folder
+
+
+class TestInstanceFiles(PromptSourceTests):
+    gives: ClassVar[Sequence[Kind]] = ("box", "points")
+
+    @pytest.fixture
+    def source(self, written: Path) -> InstanceFiles:
+        return InstanceFiles(str(written))
+
+    @pytest.fixture
+    def images(self, photo: Path) -> list[Image]:
+        return [Image(photo), Image(np.zeros((9, 9, 3), np.uint8), name="other.jpg")]
+
+
+def test_poses_of_a_file_become_masks(written: Path, photo: Path) -> None:
+    source = open_source(f"instances={written}")
+    masks = samovar.load("default", cache="off").segment(photo, source.prompts([Image(photo)])[0])
+    assert masks.areas[0] > 5000
+
+
+def test_tracks_of_mot_text_keep_their_ids(tmp_path: Path) -> None:
+    (tmp_path / "tracks.txt").write_text(
+        "1,7,10,20,30,40,0.9,-1,-1,-1\n1,8,50,20,30,40,0.9,-1,-1,-1\n2,7,12,20,30,40,1\n"
+    )
+    frames = [Image(np.zeros((100, 100, 3), np.uint8), name=name) for name in ("000001.jpg", "000002.jpg", "cover.jpg")]
+    first, second, other = open_source(f"instances={tmp_path / 'tracks.txt'}").prompts(frames)
+    assert first.ids == (7, 8)
+    assert first.boxes[0].tolist() == [10, 20, 40, 60]
+    assert second.ids == (7,)
+    assert len(other) == 0
+
+
+def test_bad_files_are_named(tmp_path: Path, photo: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: expected a folder of JSON files or a MOT text file; there is none"):
+        InstanceFiles(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="instances=PATH"):
+        InstanceFiles(None)
+    (tmp_path / "tracks.txt").write_text("1,7,10,20,30,40\nframe,id\n")
+    with pytest.raises(InputError, match=r"tracks\.txt:2: expected frame,id,left,top,width,height,…; got 'frame,id'"):
+        InstanceFiles(str(tmp_path / "tracks.txt"))
+    (tmp_path / f"{photo.stem}.json").write_text("{")
+    with pytest.raises(InputError, match=rf"{photo.stem}\.json: "):
+        InstanceFiles(str(tmp_path)).prompts([Image(photo)])
+
+
+def test_requests_are_refused(written: Path, photo: Path) -> None:
+    with pytest.raises(PromptError, match="answers no requests"):
+        InstanceFiles(str(written)).prompts([Image(photo)], [samovar.Prompts.from_boxes([[0, 0, 5, 5]])])
