@@ -54,7 +54,14 @@ def with_program(session: nox.Session, program: str, package: str) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite; arguments after `--` go to pytest."""
     install(session, "--editable", ".", group="test")
-    session.run("pytest", "--ignore=tests/docs", "--ignore=tests/package", "--ignore=tests/ocr", *session.posargs)
+    session.run(
+        "pytest",
+        "--ignore=tests/docs",
+        "--ignore=tests/package",
+        "--ignore=tests/ocr",
+        "--ignore=tests/track",
+        *session.posargs,
+    )
 
 
 @nox.session
@@ -133,6 +140,13 @@ def ocr(session: nox.Session) -> None:
     install(session, "--editable", ".[rapidocr]", group="plain-test")
     with_program(session, "tesseract", "tesseract-ocr")
     session.run("pytest", "tests/ocr", *session.posargs)
+
+
+@nox.session
+def track(session: nox.Session) -> None:
+    """Tracking by detection with the real trackers, and the real supervision's detections."""
+    install(session, "--editable", ".[track]", group="plain-test")
+    session.run("pytest", "tests/track", *session.posargs)
 
 
 @nox.session(default=False)

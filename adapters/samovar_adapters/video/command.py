@@ -37,10 +37,10 @@ __all__ = ["track"]
 @click.option("--label", help="What to call the objects.")
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "memory", "propagate"]),
+    type=click.Choice(["auto", "memory", "propagate", "detections"]),
     default="auto",
     show_default=True,
-    help="memory: the model's own; propagate: any model's masks moved by optical flow.",
+    help="memory: the model's own; propagate: any model's masks moved along; detections: --source in every frame.",
 )
 @click.option("--out", "-o", metavar="VIDEO", help="The video with the masks drawn in, such as overlay.mp4.")
 @click.option("--masks", metavar="PATH", help="A .txt (MOTS), a .json (COCO-video) or a folder of PNGs.")

@@ -60,8 +60,8 @@ def run(
         job = {"video": video, "model": loading["model"], "engine": engine, "source": source, "every": every}
         runtime = load(loading.pop("model"), **loading)
         asked = None if source in (None, "auto") else open_source(str(source))
-        starter = Starter(runtime, prompts, asked, everything=source == "auto")
-        tracker = open_tracker(runtime, engine)
+        tracker = open_tracker(runtime, engine, asked)
+        starter = Starter(runtime, prompts, asked, everything=source == "auto") if engine != "detections" else ()
         progress = Checkpoint(Path(checkpoint), job | {"prompts": _digest(prompts)}) if checkpoint else None
         sinks = _sinks(reader, out, masks, mot)
         encodes = isinstance(tracker, PropagateTracker)

@@ -51,11 +51,15 @@ def _mean(field: NDArray[Any]) -> Field:
     return np.asarray(cv2.boxFilter(field, -1, (2 * _RADIUS + 1, 2 * _RADIUS + 1)), np.float32)
 
 
-def compete(odds: Sequence[Field]) -> list[Field]:
-    """Every object's log odds against the likeliest of the others: no pixel is likely to be two objects."""
-    if len(odds) < 2:
+def compete(odds: Sequence[Field], others: Sequence[Field] = ()) -> list[Field]:
+    """Every object's log odds against the likeliest of the rest: no pixel is likely to be two objects.
+
+    Args:
+        others: rivals that are not asked for themselves.
+    """
+    if len(odds) + len(others) < 2:
         return list(odds)
-    first, second = np.sort(np.stack(odds), axis=0)[[-1, -2]]
+    first, second = np.sort(np.stack([*odds, *others]), axis=0)[[-1, -2]]
     return [mine - np.maximum(np.where(mine == first, second, first), 0) for mine in odds]
 
 

@@ -95,16 +95,20 @@ class Target:
         self.hidden += 1
         self.score = 0.0
 
+    def anywhere(self, view: View) -> Field:
+        """h×w float32 log odds of every pixel by looks alone, wherever the object was before."""
+        odds = self.appearance.odds(view.cells, np.ones(view.cells.shape[:2], np.bool_), None)
+        size = view.grey.shape[1], view.grey.shape[0]
+        smooth = cv2.GaussianBlur(odds, (0, 0), 1.5)
+        return np.asarray(cv2.resize(smooth, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
     def search(self, view: View, taken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """h×w bool, the place that looks most like the hidden object; None if nothing does.
 
         Args:
             taken: h×w bool, the other objects.
         """
-        everywhere = np.ones(view.cells.shape[:2], np.bool_)
-        odds = self.appearance.odds(view.cells, everywhere, None)
-        size = view.grey.shape[1], view.grey.shape[0]
-        wide = cv2.resize(cv2.GaussianBlur(odds, (0, 0), 1.5), size, interpolation=cv2.INTER_LINEAR)
+        wide = self.anywhere(view)
         wide[taken] = -np.inf
         count, parts, stats, _ = cv2.connectedComponentsWithStats((wide > 0).astype(np.uint8))
         areas = stats[:, cv2.CC_STAT_AREA]

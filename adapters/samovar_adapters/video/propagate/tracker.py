@@ -32,6 +32,7 @@ __all__ = ["PropagateTracker"]
 _MOVED, _MOVED_UNSURE = 0.4, 0.15  # weight of the moved mask; the share of it left where the flow is not to be trusted
 _MOTION = 1.5  # weight of moving like the object
 _ASKED = 1.0  # weight of the segmenter's answer, a pixel of distance to its edge
+_LURKING = 1.0  # log odds by which a hidden object must look likelier than a seen one to claim a pixel
 _AGREE = 0.5  # IoU with what is expected below which the segmenter's answer is about something else
 
 
@@ -133,7 +134,8 @@ class PropagateTracker:
             held = _MOVED * log_odds(chance) * (_MOVED_UNSURE + (1 - _MOVED_UNSURE) * flow.trust)
             looks.append(like)
             odds.append(held + like + _MOTION * motion)
-        odds = compete(self._advised(frame, view, compete(odds)))
+        lurking = [target.anywhere(view) - _LURKING for target in self._targets if target.hidden]
+        odds = compete(self._advised(frame, view, compete(odds, lurking)), lurking)
         for target, chance, like, odd in zip(seen, moved, looks, odds):
             mask, soft = clean(settle(odd, view.grey) > 0.5, chance > 0.5)
             target.see(view, mask, soft, like, learn=self._count % LEARN_EVERY == 0)

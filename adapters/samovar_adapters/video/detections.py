@@ -1,0 +1,122 @@
+"""`DetectionTracker`: a detector in every frame, ids by `trackers`, masks by any segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from samovar.errors import InputError, MissingExtraError, PromptError
+from samovar.image import Image
+from samovar.masks import Masks
+from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
+from samovar.protocols import PromptSource
+from samovar.runtime import Runtime
+from samovar.tracking import Snapshot
+
+__all__ = ["DetectionTracker", "associators"]
+
+_PATIENCE = 30  # frames that an object may be missed before its id is given up
+_NAMES = {"bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker", "sort": "SORTTracker"}
+
+
+def associators() -> dict[str, Callable[[], Any]]:
+    """What gives boxes their ids, by name: trackers of Roboflow's `trackers`, set to report as early as they can.
+
+    Raises:
+        MissingExtraError: `trackers` is not installed.
+    """
+    try:
+        module = import_module("trackers")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'tracking by detection needs trackers ({error}); run: pip install "samovar[track]"'
+        ) from error
+    made = {name: getattr(module, known) for name, known in _NAMES.items()}
+    settings = {"lost_track_buffer": _PATIENCE, "minimum_consecutive_frames": 1}
+    return {name: partial(kind, **settings) for name, kind in made.items()}
+
+
+class DetectionTracker:
+    """Follows whatever a detector finds. New objects join when they are found in two frames in a row, so that a single
+    false alarm starts nothing; one missed for 30 frames has left for good.
+
+    A `samovar.tracking.Tracker` whose objects are the detector's to choose: prompts are not taken, and `step` gives the
+    masks of those that the frame shows. Ids are numbers from 1, never used twice.
+
+    Args:
+        runtime: turns boxes into masks.
+        detector: gives boxes, with labels if it has them.
+        association: "bytetrack", "ocsort" or "sort".
+
+    Raises:
+        MissingExtraError: `trackers` is not installed.
+        InputError: no association of that name.
+    """
+
+    def __init__(self, runtime: Runtime, detector: PromptSource, association: str = "bytetrack") -> None:
+        known = associators()
+        if association not in known:
+            raise InputError(f"association must be one of {', '.join(known)}; got {association!r}")
+        self._runtime, self._detector = runtime, detector
+        self._make = known[association]
+        self._associate: Any = None
+        self._ids: dict[int, int] = {}
+
+    def start(self, frame: Image, prompts: PromptsLike = ()) -> Masks:
+        """Forget everything, and take `frame` as the first. Raises PromptError for prompts."""
+        if len(Prompts.of(prompts)):
+            raise PromptError("the detector says what is followed; got prompts as well; leave them out")
+        self._associate, self._ids = self._make(), {}
+        return self.step(frame)
+
+    def step(self, frame: Image) -> Masks:
+        """The masks of the objects that the detector finds in the next frame, with their ids. Raises InputError."""
+        if self._associate is None:
+            raise InputError("no frame yet; call start(frame) first")
+        found = self._detector.prompts([frame])[0]
+        found = Prompts.of([prompt for prompt in found if prompt.box is not None])
+        rows, ids = self._identify(found)
+        prompts = [
+            Prompt(box=found.boxes[row], label=found.labels[row] if found.labels else None, id=ident)
+            for row, ident in zip(rows, ids)
+        ]
+        return self._runtime.segment(frame, prompts)
+
+    def _identify(self, found: Prompts) -> tuple[list[int], list[int]]:
+        """The rows that are part of a track, and their ids, in the order of the ids."""
+        detections = import_module("supervision").Detections(
+            xyxy=found.boxes.astype(np.float32).reshape(-1, 4),
+            confidence=np.ones(len(found), np.float32),
+            class_id=np.zeros(len(found), np.int64),
+            data={"row": np.arange(len(found))},
+        )
+        tracked = self._associate.update(detections)
+        pairs = []
+        for row, number in zip(tracked.data.get("row", ()), () if tracked.tracker_id is None else tracked.tracker_id):
+            if number >= 0:
+                pairs.append((self._ids.setdefault(int(number), len(self._ids) + 1), int(row)))
+        return [row for _, row in sorted(pairs)], [ident for ident, _ in sorted(pairs)]
+
+    def add(self, prompts: PromptsLike) -> Masks:
+        """Not possible: raises InputError."""
+        raise InputError("the detector says what is followed; nothing can be added")
+
+    def remove(self, ids: Iterable[Ident]) -> None:
+        """Not possible: raises InputError."""
+        raise InputError("the detector says what is followed; nothing can be removed")
+
+    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+        """Not possible: raises InputError."""
+        raise InputError("the detector says what is followed; nothing can be corrected")
+
+    def snapshot(self) -> Snapshot:
+        """Not possible: raises InputError."""
+        raise InputError("tracking by detection cannot be saved; leave --checkpoint out")
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Not possible: raises InputError."""
+        raise InputError("tracking by detection cannot be restored; leave --checkpoint out")
