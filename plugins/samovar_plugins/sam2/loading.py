@@ -11,6 +11,7 @@ from samovar_plugins.sam.checkpoint import Contents, read_contents
 from samovar_plugins.sam.loading import choose_dtype, fingerprint, require
 from samovar_plugins.sam2.catalogue import MODELS, Model, recognise
 from samovar_plugins.sam2.names import canonical, split_points
+from samovar_plugins.sam2.with_memory import WithMemory
 from samovar_plugins.weights import locate
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
     from samovar_plugins.sam.segmenter import SamSegmenter
     from samovar_plugins.sam2.layout import Layout
+    from samovar_plugins.sam2.memory import MemoryTracker
 
 __all__ = ["assemble", "check_contents", "load_sam2"]
 
 
-def load_sam2(name: str, *, weights: str | None, device: str, dtype: str) -> SamSegmenter:
-    """The model `name`, ready on `device`.
+def load_sam2(name: str, *, weights: str | None, device: str, dtype: str) -> WithMemory:
+    """The model `name`, ready on `device`, with its own tracker for video, which is loaded when it is first asked for.
 
     Args:
         name: as in the catalogue.
@@ -47,7 +49,17 @@ def load_sam2(name: str, *, weights: str | None, device: str, dtype: str) -> Sam
     contents = read_contents(path)
     check_contents(path, contents, model)
     tensors = split_points(canonical(load_tensors(path, contents)))
-    return assemble(model.layout, tensors, fingerprint=fingerprint(name, path, chosen), device=device, dtype=chosen)
+    segmenter = assemble(
+        model.layout, tensors, fingerprint=fingerprint(name, path, chosen), device=device, dtype=chosen
+    )
+
+    def tracker() -> MemoryTracker:
+        from samovar_plugins.sam2.video import memory_tracker, video_config
+
+        known = load_tensors(path, contents)
+        return memory_tracker(video_config(model, split_points(canonical(known))), known, device=device, dtype=chosen)
+
+    return WithMemory(segmenter, tracker)
 
 
 def check_contents(path: Path, contents: Contents, model: Model) -> None:

@@ -1,0 +1,259 @@
+"""`MemoryTracker`: SAM 2's own tracker, with its memory of earlier frames, fed one frame at a time.
+
+The networks are Hugging Face's (transformers). The bookkeeping around them is done here and not by their session, which
+keeps every frame and every output for good, runs all objects again when one is added, and forgets, when a mask is
+corrected by a click, what the mask was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch import Tensor
+from torch.nn import functional
+
+from samovar.errors import InputError, PromptError
+from samovar.image import Image
+from samovar.masks import Masks
+from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
+from samovar.tracking import Snapshot
+
+__all__ = ["MemoryTracker"]
+
+_KEPT = 17  # frames: what attention to earlier masks (7) and to object pointers (16) can reach
+_MOST = 32.0  # logits of an earlier mask that is fed back, as in Meta's predictor
+_BOX = 2, 3  # labels of a box's corners among the points
+_TOP_LEFT, _BOTTOM_RIGHT = _BOX
+
+
+@dataclass
+class _Object:
+    """One object's place in the session, and what was asked of it in the latest frame."""
+
+    id: Ident
+    label: str | None
+    place: int
+    coords: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    kinds: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+class MemoryTracker:
+    """See `samovar.tracking.Tracker`. Masks, boxes and clicks may start and correct an object, in any frame.
+
+    What a correction asks for comes on top of the frame's earlier prompts for that object, as in SAM 2. Nothing older
+    than 17 frames is kept but the frames in which somebody prompted, so memory does not grow with the video's length.
+
+    Args:
+        model: a `Sam2VideoModel`, or another of transformers' with the same inside.
+        session: makes a new, empty session of that model's kind: `session(height, width)`.
+        mean, std: of the pixels, 0…1, that the model was trained with.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        session: Callable[[int, int], Any],
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
+        self._model, self._new_session = model, session
+        self._mean, self._std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+        self._device, self._dtype = device, dtype
+        self._session: Any = None
+        self._frame: Image | None = None
+        self._number = 0
+        self._objects: list[_Object] = []
+        self._logits: dict[int, Tensor] = {}
+        self._scores: dict[int, Tensor] = {}
+
+    def start(self, frame: Image, prompts: PromptsLike) -> Masks:
+        """See `samovar.tracking.Tracker.start`."""
+        self._session = self._new_session(frame.height, frame.width)
+        self._number, self._objects, self._logits, self._scores = 0, [], {}, {}
+        self._look_at(frame)
+        return self.add(prompts)
+
+    def step(self, frame: Image) -> Masks:
+        """See `samovar.tracking.Tracker.step`."""
+        latest = self._latest()
+        if (frame.width, frame.height) != (latest.width, latest.height):
+            raise InputError(
+                f"{frame.name}: expected a frame of {latest.width}×{latest.height} like the first; got "
+                f"{frame.width}×{frame.height}; scale the frames to one size"
+            )
+        self._number += 1
+        self._look_at(frame)
+        for one in self._objects:
+            one.coords, one.kinds = one.coords[:0], one.kinds[:0]
+            self._infer(one)
+        self._forget()
+        return self._masks()
+
+    def add(self, prompts: PromptsLike) -> Masks:
+        """See `samovar.tracking.Tracker.add`."""
+        self._latest()
+        asked = Prompts.of(prompts)
+        ids = self._numbered(list(asked.ids) or [None] * len(asked))
+        for ident, prompt in zip(ids, asked):
+            place = self._session.obj_id_to_idx(1 + max((one.place for one in self._objects), default=-1))
+            one = _Object(ident, prompt.label, place)
+            self._objects.append(one)
+            self._prompt(one, prompt)
+        return self._masks()
+
+    def remove(self, ids: Iterable[Ident]) -> None:
+        """See `samovar.tracking.Tracker.remove`."""
+        for gone in [self._known(one) for one in ids]:
+            self._objects.remove(gone)
+            kept = self._session.output_dict_per_obj[gone.place]
+            kept["cond_frame_outputs"].clear()
+            kept["non_cond_frame_outputs"].clear()
+
+    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+        """See `samovar.tracking.Tracker.correct`."""
+        self._latest()
+        self._prompt(self._known(id), prompt)
+        return self._masks()
+
+    def snapshot(self) -> Snapshot:
+        """Not yet possible: raises InputError."""
+        raise InputError("the memory engine cannot be saved; leave --checkpoint out or use engine propagate")
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Not yet possible: raises InputError."""
+        raise InputError("the memory engine cannot be restored; leave --checkpoint out or use engine propagate")
+
+    def logits(self) -> dict[Ident, NDArray[np.float32]]:
+        """Each object's low-resolution mask logits in the latest frame, h×w float32."""
+        return {one.id: self._logits[one.place][0, 0].float().cpu().numpy() for one in self._objects}
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    def _look_at(self, frame: Image) -> None:
+        side = int(self._model.image_size)
+        # Resized as Meta's predictor does it; results differ visibly with another filter.
+        small = np.array(Pillow.fromarray(frame.pixels).resize((side, side)))
+        pixels = (torch.from_numpy(small).permute(2, 0, 1).float() / 255 - self._mean) / self._std
+        self._session.processed_frames = {}
+        self._session.add_new_frame(pixels[None], self._number)
+        self._frame = frame
+
+    def _prompt(self, one: _Object, prompt: Prompt) -> None:
+        """Ask for the object in the latest frame."""
+        frame, side = self._latest(), int(self._model.image_size)
+        prompts = Prompts.of(prompt)
+        prompts.check_inside(frame.width, frame.height)
+        if prompt.mask is not None:
+            if prompt.points is not None or prompt.box is not None or not isinstance(prompt.mask, Masks):
+                raise PromptError("the memory engine takes a mask by itself, at the frame's size; leave the rest out")
+            mask = torch.from_numpy(prompt.mask.to_array()[0].astype(np.float32))[None, None]
+            size = (side, side)
+            fitted = functional.interpolate(mask, size, mode="bilinear", align_corners=False, antialias=True) >= 0.5
+            self._infer(one, mask=fitted.float())
+            return
+        if prompt.points is None and prompt.box is None:
+            raise PromptError("the memory engine takes points, boxes and masks; got something else")
+        scale = np.array([side / frame.width, side / frame.height], np.float32)
+        if prompt.box is not None:  # a box comes first, and starts anew
+            one.coords = prompt.box.reshape(2, 2) * scale
+            one.kinds = np.array([_TOP_LEFT, _BOTTOM_RIGHT], np.int32)
+        if prompt.points is not None and prompt.point_labels is not None:
+            one.coords = np.concatenate([one.coords, prompt.points * scale])
+            one.kinds = np.concatenate([one.kinds, prompt.point_labels.astype(np.int32)])
+        points = {
+            "point_coords": torch.from_numpy(one.coords.astype(np.float32))[None, None].to(self._device, self._dtype),
+            "point_labels": torch.from_numpy(one.kinds.astype(np.int32))[None, None].to(self._device),
+        }
+        self._infer(one, points=points)
+
+    def _infer(self, one: _Object, points: dict[str, Tensor] | None = None, mask: Tensor | None = None) -> None:
+        """The object's mask in the latest frame, and its memory of it."""
+        with torch.inference_mode():
+            session, number, place = self._session, self._number, one.place
+            asked = points is not None or mask is not None
+            kept = session.output_dict_per_obj[place]
+            first = asked and number not in session.frames_tracked_per_obj[place]
+            earlier = kept["cond_frame_outputs"].get(number) or kept["non_cond_frame_outputs"].get(number)
+            again = points is not None and earlier is not None
+            out = self._model._run_single_frame_inference(
+                inference_session=session,
+                obj_idx=place,
+                frame_idx=number,
+                batch_size=1,
+                is_init_cond_frame=first,
+                point_inputs=points,
+                mask_inputs=None if mask is None else mask.to(self._device, self._dtype),
+                reverse=False,
+                prev_sam_mask_logits=earlier["pred_masks"].clamp(-_MOST, _MOST) if again else None,
+                streaming=True,
+            )
+            if not first:
+                session.frames_tracked_per_obj[place][number] = {"reverse": False}
+            high = out.pop("high_res_masks")
+            if asked:  # Meta's predictor remembers what was asked for from the small mask
+                side = int(self._model.image_size)
+                high = functional.interpolate(
+                    out["pred_masks"].float(), (side, side), mode="bilinear", align_corners=False
+                )
+            session.store_output(place, number, output_value=out, is_conditioning_frame=first)
+            self._model._batch_encode_memories(
+                inference_session=session,
+                frame_idx=number,
+                objects_needing_memory_encoding=[place],
+                high_res_masks_for_memory=[high.to(self._dtype)],
+                object_score_logits_for_memory=[out["object_score_logits"]],
+                is_mask_from_pts_per_obj=[asked],
+            )
+            self._logits[place], self._scores[place] = out["pred_masks"], out["object_score_logits"]
+
+    def _forget(self) -> None:
+        """Drop what no later frame can reach."""
+        old = self._number - _KEPT
+        for one in self._objects:
+            self._session.output_dict_per_obj[one.place]["non_cond_frame_outputs"].pop(old, None)
+            self._session.frames_tracked_per_obj[one.place].pop(old, None)
+
+    def _masks(self) -> Masks:
+        frame = self._latest()
+        rows = []
+        for one in self._objects:
+            logits = self._logits[one.place].float()
+            size = (frame.height, frame.width)
+            large = functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0]
+            score = float(torch.sigmoid(self._scores[one.place].float()).max())
+            mask = Masks.from_array((large > 0).cpu().numpy())
+            seen = mask.areas[0] > 0
+            rows.append(mask.replace(ids=[one.id], labels=[one.label], scores=[score if seen else 0.0]))
+        if not rows:
+            return Masks.empty(frame.width, frame.height)
+        return Masks.concat(rows).replace(prompt_index=np.arange(len(rows)))
+
+    def _latest(self) -> Image:
+        if self._frame is None:
+            raise InputError("no frame yet; call start(frame, prompts) first")
+        return self._frame
+
+    def _known(self, ident: Ident) -> _Object:
+        for one in self._objects:
+            if one.id == ident:
+                return one
+        known = ", ".join(repr(one.id) for one in self._objects) or "none"
+        raise InputError(f"no object {ident!r} is followed; there are: {known}")
+
+    def _numbered(self, ids: list[Ident]) -> list[Ident]:
+        """The ids with the missing ones filled in. Raises PromptError for one that is taken."""
+        given = [one for one in ids if one is not None]
+        taken = {one.id for one in self._objects} | set(given)
+        if len(taken) < len(self._objects) + len(given):
+            raise PromptError("every object needs an id of its own; got one twice; leave ids out to have them numbered")
+        free = (number for number in range(1, len(ids) + len(taken) + 1) if number not in taken)
+        return [next(free) if one is None else one for one in ids]
