@@ -10,8 +10,9 @@ Names are imported on first use, so that `import samovar` costs next to nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from samovar.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -65,13 +66,7 @@ __all__ = [
     "load_plugins",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'samovar' has no attribute {name!r}")
-    value = getattr(import_module(f"samovar.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from samovar.lazy import lazy
 
 if TYPE_CHECKING:
     from samovar_adapters.rotated.boxes import Convention, corners, rotated_boxes
 
-_HERE = ("Convention", "corners", "rotated_boxes")
+_HOME = {"Convention": "boxes", "corners": "boxes", "rotated_boxes": "boxes"}
 
 __all__ = ["Convention", "corners", "rotated_boxes"]
 
-
-def __getattr__(name: str) -> Any:
-    # Listing the sinks imports this package, and must stay cheap.
-    if name in _HERE:
-        return getattr(import_module(f"{__name__}.boxes"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, _HOME)

@@ -5,8 +5,9 @@ Names are imported on first use: the plugin that registers the tiers lives here 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from samovar.lazy import lazy
 
 if TYPE_CHECKING:
     from samovar.cache.cache import Cache, Lookup
@@ -48,13 +49,7 @@ __all__ = [
     "default_folder",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'samovar.cache' has no attribute {name!r}")
-    value = getattr(import_module(f"samovar.cache.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _HOME)
 
 
 def __dir__() -> list[str]:
