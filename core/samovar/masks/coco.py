@@ -26,16 +26,12 @@ _LONGEST = 7  # characters of one run: 32 bits and a sign in groups of 5
 @njit
 def _write(counts: Counts, offsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The text of all masks; `ends` becomes where each one's ends."""
-    out = np.empty(2 * len(counts) + 64, np.uint8)
+    # Room for the longest text there could be: pages that are never written to cost nothing, growing would.
+    out = np.empty(_LONGEST * len(counts), np.uint8)
     used = 0
     for i in range(len(offsets) - 1):
         first = offsets[i]
         for k in range(first, offsets[i + 1]):
-            if used + _LONGEST > len(out):
-                longer = np.empty(2 * len(out), np.uint8)
-                for j in range(used):
-                    longer[j] = out[j]
-                out = longer
             value = np.int64(counts[k])
             if k - first > 2:
                 value -= np.int64(counts[k - 2])
