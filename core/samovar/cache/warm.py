@@ -50,6 +50,7 @@ def warm(
     model: str | None = None,
     batch: int = 8,
     readers: int = 2,
+    opened: Callable[[Source], Image] = Image,
     cancel: threading.Event | None = None,
 ) -> Iterator[Warmed]:
     """Put the embedding of every image into `cache`; one `Warmed` each, not necessarily in order.
@@ -60,6 +61,7 @@ def warm(
     Args:
         sources: paths or URLs.
         batch: how many images the segmenter is given at once.
+        opened: makes the image of one of `sources`, in a reader's thread, where that takes more than `Image`.
         cancel: set it to stop after the batch at hand; then Cancelled is raised.
 
     Raises:
@@ -69,7 +71,7 @@ def warm(
 
     def read(source: Source, decode: Callable[[Image], None]) -> Image | None:
         """The image, or None for one whose embedding is there."""
-        image = Image(source)
+        image = opened(source)
         if cache.keeps(image, segmenter):
             return None
         decode(image)
