@@ -15,7 +15,8 @@ import nox
 ROOT = Path(__file__).resolve().parent
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-BENCHMARKS = ("cache", "default_quality", "rle")
+LABEL_STUDIO = "label-studio==1.23.2"
+BENCHMARKS = ("cache", "default_quality", "label_studio", "rle")
 # A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
 
@@ -60,6 +61,7 @@ def tests(session: nox.Session) -> None:
         "--ignore=tests/package",
         "--ignore=tests/ocr",
         "--ignore=tests/track",
+        "--ignore=tests/label_studio",
         *session.posargs,
     )
 
@@ -147,6 +149,21 @@ def track(session: nox.Session) -> None:
     """Tracking by detection with the real trackers, and the real supervision's detections."""
     install(session, "--editable", ".[track]", group="plain-test")
     session.run("pytest", "tests/track", *session.posargs)
+
+
+@nox.session
+def label_studio(session: nox.Session) -> None:
+    """A real Label Studio, the backend, and a real browser; screenshots are kept in the session's tmp folder."""
+    install(session, "--editable", ".[label-studio]", "playwright>=1.49", group="plain-test")
+    with_program(session, "chromium", "chromium")
+    # Its pins and ours have nothing to do with each other: an environment of its own.
+    studio = ROOT / ".nox" / LABEL_STUDIO.replace("==", "-")
+    if not (studio / "bin" / "label-studio").exists():
+        session.run("python", "-m", "venv", "--clear", str(studio))
+        session.run(str(studio / "bin" / "python"), "-m", "pip", "install", "--quiet", LABEL_STUDIO, external=True)
+    pictures = Path(session.create_tmp()).resolve() / "screenshots"
+    env = {"SAMOVAR_LABEL_STUDIO": str(studio / "bin" / "label-studio"), "SAMOVAR_SCREENSHOTS": str(pictures)}
+    session.run("pytest", "tests/label_studio", *session.posargs, env=env)
 
 
 @nox.session(default=False)

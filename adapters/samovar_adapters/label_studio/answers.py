@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "Wishes", "config_of"]
 
+_log = logging.getLogger("samovar.label_studio")
+
 AT_ONCE = 4
 """Tasks of one batch that are worked on at once."""
 
@@ -36,7 +39,8 @@ class Wishes:
     Attributes:
         kind: what regions to draw where the configuration leaves a choice.
         tolerance: pixels that a polygon's outline may move to have fewer points.
-        whole: whether to predict whole tasks, on which nobody has clicked.
+        whole: whether to predict whole tasks, on which nobody has clicked. By default only in projects without smart
+            tools: where there are any, an annotator would find the picture covered before the first click.
         source: what says where objects are in those; None: everything there is.
         labels: names that the source uses → labels of the configuration.
         seconds: that a batch may take, a little less than Label Studio waits.
@@ -44,7 +48,7 @@ class Wishes:
 
     kind: Kind | None = None
     tolerance: float = 1.0
-    whole: bool = True
+    whole: bool | None = None
     source: PromptSource | None = None
     labels: Mapping[str, str] | None = None
     seconds: float = 85.0
@@ -107,8 +111,9 @@ class Answers:
     # ------------------------------------------------------------------------------------------------- how
 
     async def _whole(self, task: Mapping[str, Any], config: Config) -> dict[str, Any]:
-        if not self._wishes.whole:
-            raise InputError("only clicks are answered here, for it was started with --source none")
+        smart = any(control.smart for control in config.controls)
+        if not (self._wishes.whole or (self._wishes.whole is None and not smart)):
+            raise InputError("only clicks are answered in a project with smart tools; start with --source for more")
         to_name = _labelled(config)
         image = await self._pictures.get(reference_of(task, config.images[to_name]), _number(task))
         source = self._wishes.source
@@ -150,6 +155,7 @@ class Answers:
         return {"model_version": self.model_version, "score": round(score, 4), "result": result}
 
     def _failed(self, task: Mapping[str, Any], message: str) -> dict[str, Any]:
+        _log.warning("task not predicted", extra={"fields": {"task": task.get("id"), "error": message}})
         # Without a "result" Label Studio stores nothing and writes this down; an empty one would count as a prediction.
         return {"model_version": self.model_version, "task": task.get("id"), "error": message}
 

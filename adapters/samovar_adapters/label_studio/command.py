@@ -50,8 +50,9 @@ def _studio_options(command: Command) -> Command:
 )
 @click.option(
     "--source",
-    metavar="NAME[=ARG]|none",
-    help="What finds objects when predictions are retrieved; none: only clicks are answered.  [default: every object]",
+    metavar="NAME[=ARG]|every|none",
+    help="What finds objects when predictions are retrieved; every: all there are.  "
+    "[default: every, but none in projects with smart tools]",
 )
 @click.option(
     "--map",
@@ -89,9 +90,10 @@ def label_studio(ctx: click.Context, /, port: int, **options: Any) -> None:
         from samovar_adapters.label_studio.client import Client
         from samovar_adapters.label_studio.routes import backend_routes
 
-        opened = None if source in (None, "none") else open_source(source)
+        opened = None if source in (None, "every", "none") else open_source(source)
+        whole = None if source is None else source != "none"
         seconds = min(85.0, engine.limits.seconds)
-        wishes = Wishes(kind, tolerance, source != "none", opened, dict(mapping), seconds)
+        wishes = Wishes(kind, tolerance, whole, opened, dict(mapping), seconds)
         client = Client(url, key, allowed=allowed)
         return backend_routes(engine, bodies, client, wishes, warm_new=warm_new, prefetch=prefetch)
 

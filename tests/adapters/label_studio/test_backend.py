@@ -106,7 +106,7 @@ def test_a_batch_has_one_entry_a_task_and_names_the_ones_that_failed() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15], [0, 0, 9, 9]], labels=["Cat", "unknown"]) for _ in images]
 
-    with backend(wishes=Wishes(source=Middle())) as (client, _, _):
+    with backend(wishes=Wishes(whole=True, source=Middle())) as (client, _, _):
         results = client.post("/predict", json=request(task(51), task("gone", 2), task(102, 3))).json()["results"]
     assert [len(one.get("result", "none")) for one in results] == [1, 4, 1]
     assert results[0]["result"][0]["value"]["brushlabels"] == ["cat"]
@@ -120,15 +120,15 @@ def test_a_sources_names_are_mapped_to_labels() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15]], labels=["felis catus"]) for _ in images]
 
-    with backend(wishes=Wishes(source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
+    with backend(wishes=Wishes(whole=True, source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
         [one] = client.post("/predict", json=request(task(51))).json()["results"]
     assert one["result"][0]["value"]["brushlabels"] == ["cat"]
 
 
-def test_where_only_clicks_are_answered_a_whole_task_says_so() -> None:
-    with backend(wishes=Wishes(whole=False)) as (client, _, _):
+def test_a_picture_with_smart_tools_is_not_covered_before_the_first_click() -> None:
+    with backend() as (client, _, _):
         [one] = client.post("/predict", json=request(task(51))).json()["results"]
-        assert "--source none" in one["error"]
+        assert "--source" in one["error"]
         assert len(client.post("/predict", json=request(task(51), drawn=[click()])).json()["results"][0]["result"]) == 1
 
 

@@ -1,0 +1,166 @@
+"""A person in front of a browser: clicks in Label Studio, and on the server's own page."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from samovar import Masks, Prompt, Runtime
+from samovar_adapters.label_studio import brush
+from tests.label_studio.studio import EMAIL, PASSWORD, Backend, Studio, config, free_port, running, wait_for
+
+QUIET = ("background-networking", "component-update", "sync", "quic", "gpu")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "these tests need Chromium"
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+def iou(first: Masks, second: Masks) -> float:
+    return float(first.iou(second)[0, 0])
+
+
+def test_a_smart_click_in_label_studio_becomes_a_stored_brush_mask(
+    browser: Browser, studio: Studio, backend: Backend, photo: Path, screenshots: Path, tmp_path: Path
+) -> None:
+    project = studio.project("a person", config("BrushLabels"), backend)
+    task = project.upload(photo)
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    _log_in(page, studio)
+    page.goto(f"{studio.url}/projects/{project.number}/data?task={task}")
+    canvas = page.locator(".konvajs-content").first
+    canvas.wait_for(timeout=90_000)
+    page.get_by_text("Auto-Annotation").click()
+    page.locator(".lsf-tool_smart").first.hover()
+    page.locator('.lsf-tool_smart[aria-label="key-point-tool"]').click()
+    page.get_by_text("thing").nth(1).click()
+    frame = canvas.bounding_box()
+    assert frame is not None
+    with page.expect_response("**/interactive-annotating*") as answered:
+        page.mouse.click(frame["x"] + frame["width"] * 0.5, frame["y"] + frame["height"] * 0.3)
+    asked = json.loads(answered.value.request.post_data or "")["context"]["result"][0]["value"]
+    expect(page.get_by_text("1 suggestions")).to_be_visible(timeout=20_000)
+    page.screenshot(path=screenshots / "label-studio-suggestion.png")
+    page.locator("button:right-of(:text('1 suggestions'))").nth(1).click()
+    expect(page.get_by_text("1 suggestions")).not_to_be_visible()
+    page.screenshot(path=screenshots / "label-studio-accepted.png")
+    with page.expect_response(lambda response: "/annotations" in response.url and response.request.method == "POST"):
+        page.get_by_role("button", name="Submit").click()
+    page.close()
+
+    [annotation] = project.task(task)["annotations"]
+    regions = [region for region in annotation["result"] if region["type"] == "brushlabels"]
+    assert [region["value"]["brushlabels"] for region in regions] == [["thing"]]
+    stored = brush.decode(regions[0]["value"]["rle"], 600, 400)
+    point = f"{asked['x'] * 6},{asked['y'] * 4}"
+    command = [sys.executable, "-m", "samovar", "segment", str(photo), "--point", point, "--json", "--quiet"]
+    line = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert iou(stored, Masks.from_coco_rle([line["masks"][0]["segmentation"]])) > 0.9
+
+
+def _log_in(page: Page, studio: Studio) -> None:
+    page.goto(f"{studio.url}/user/login/")
+    page.fill("input[name=email]", EMAIL)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    log = tmp_path_factory.mktemp("serve") / "serve.log"
+    with running([sys.executable, "-m", "samovar", "serve", "--port", str(port)], log, {}) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/health", process, log, 60)
+        yield url
+
+
+def test_the_page_follows_clicks_boxes_keys_and_gives_the_mask_away(
+    browser: Browser, server: str, photo: Path, model: Runtime, screenshots: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(server)
+    page.screenshot(path=screenshots / "page-empty.png")
+    page.set_input_files("#file", photo)
+    status = page.locator("#status")
+    expect(status).to_contain_text("Click the object", timeout=60_000)
+    stage = page.locator("#stage")
+    frame = stage.bounding_box()
+    assert frame is not None
+    scale = frame["width"] / 600
+
+    def at(x: float, y: float) -> Any:
+        return {"x": x * scale, "y": y * scale}
+
+    def press(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    def settled() -> Masks:
+        page.wait_for_load_state("networkidle")
+        expect(status).to_contain_text("pixels")
+        with page.expect_download() as saved:
+            page.click("#png")
+        data = Path(saved.value.path()).read_bytes()
+        return Masks.from_array((np.asarray(Pillow.open(io.BytesIO(data)).convert("L")) > 127)[None])
+
+    stage.click(position=at(310, 120))
+    one = settled()
+    assert iou(one, model.segment(photo, Prompt(points=[(310, 120)]))) > 0.98
+    stage.click(position=at(363, 285), button="right")
+    two = settled()
+    assert iou(two, model.segment(photo, Prompt(points=[(310, 120), (363, 285)], point_labels=[1, 0]))) > 0.98
+    page.screenshot(path=screenshots / "page-clicks.png")
+    press("z")
+    assert settled().same_as(one)
+    press("Escape")
+    expect(status).to_contain_text("Click the object")
+
+    page.mouse.move(frame["x"] + 160 * scale, frame["y"] + 5 * scale)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + 300 * scale, frame["y"] + 100 * scale)
+    page.mouse.move(frame["x"] + 420 * scale, frame["y"] + 215 * scale)
+    page.mouse.up()
+    assert iou(settled(), model.segment(photo, Prompt(box=(160, 5, 420, 215)))) > 0.95
+    with page.expect_download() as coco:
+        page.click("#coco")
+    annotation = json.loads(Path(coco.value.path()).read_text())["annotations"][0]
+    assert Masks.from_coco_rle([annotation["segmentation"]]).areas[0] == annotation["area"]
+    with page.expect_download() as svg:
+        page.click("#svg")
+    assert 'viewBox="0 0 600 400"' in Path(svg.value.path()).read_text()
+
+    # Everything again without a mouse.
+    press("Escape")
+    stage.focus()
+    press("ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "Enter")
+    assert settled().areas[0] > 0
+    stage.focus()
+    press("ArrowDown", "ArrowDown", " ", "z", "z")
+    expect(status).to_contain_text("Click the object")
+    press("b", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "b")
+    assert settled().areas[0] > 0
+    page.close()
+    assert problems == []
