@@ -16,7 +16,9 @@ from samovar.plugins import (
 )
 
 SOURCES = ["faces", "instances", "rapidocr", "tesseract"] + [
-    f"{name}{kind}" for name in ("coco", "labelme", "yolo") for kind in ("", "-boxes", "-points", "-masks")
+    f"{name}{kind}"
+    for name in ("coco", "label-studio", "labelme", "yolo")
+    for kind in ("", "-boxes", "-points", "-masks")
 ]
 
 

@@ -1,12 +1,15 @@
-"""Registers `samovar label-studio`. Imports nothing of the backend."""
+"""Registers `samovar label-studio`, and Label Studio's JSON as a source and a sink. Imports nothing of them."""
 
 from __future__ import annotations
 
 import click
 
-from samovar.plugins import hookimpl
+from samovar.kinds import Kind
+from samovar.plugins import MaskSinkSpec, PromptSourceSpec, hookimpl
 
-__all__ = ["register_commands"]
+__all__ = ["register_commands", "register_mask_sinks", "register_prompt_sources"]
+
+_HERE = "samovar_adapters.label_studio"
 
 
 @hookimpl
@@ -15,3 +18,26 @@ def register_commands(cli: click.Group) -> None:
     from samovar_adapters.label_studio.command import label_studio
 
     cli.add_command(label_studio)
+
+
+@hookimpl
+def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
+    """Tasks to import."""
+    summary = "a task an image, for Label Studio to import"
+    return (MaskSinkSpec("label-studio", f"{_HERE}.exports:LabelStudioSink", summary, "", ".json"),)
+
+
+@hookimpl
+def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
+    """Exports."""
+
+    def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
+        place = f"{_HERE}.source:{target}"
+        return PromptSourceSpec(f"label-studio{suffix}", place, summary, gives, argument="EXPORT.json")
+
+    return (
+        spec("", "drawn", "a Label Studio export: as drawn, boxes or points", "box", "points"),
+        spec("-boxes", "boxes", "the boxes of a Label Studio export", "box"),
+        spec("-points", "points", "a Label Studio export: a point deep inside each region", "points"),
+        spec("-masks", "masks", "the masks of a Label Studio export", "mask"),
+    )
