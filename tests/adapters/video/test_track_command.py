@@ -104,14 +104,17 @@ def test_a_pipe_is_tracked_and_told_as_json_while_it_runs(tmp_path: Path) -> Non
 
 def test_tracking_the_same_clip_again_encodes_nothing(video: Path, tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
+
+    def encoded() -> int:
+        said = samovar("cache", "stats", "--json", "--cache", cache).stdout
+        rows = [json.loads(line) for line in said.splitlines()]
+        return sum(row["puts"] for row in rows if row["tier"] == "encoder")
+
     samovar("track", str(video), *PROMPTS[:2], "--cache", cache, "--masks", str(tmp_path / "one.txt"))
-    entries = {path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 100_000}
-    made = max(path.stat().st_mtime_ns for path in entries)
+    once = encoded()
+    assert once >= 24
     samovar("track", str(video), *PROMPTS[2:], "--cache", cache, "--masks", str(tmp_path / "two.txt"))
-    again = {path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 100_000}
-    assert entries == again
-    assert len(entries) >= 24
-    assert made >= 0
+    assert encoded() == once
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -119,7 +122,7 @@ def test_tracking_the_same_clip_again_encodes_nothing(video: Path, tmp_path: Pat
 def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
     tmp_path: Path, kind: signal.Signals
 ) -> None:
-    frames, _ = clip(meadow(), [ball((210, 50, 40))], lambda n: [(40 + n, 60)], 75)
+    frames, _ = clip(meadow(), [ball((210, 50, 40))], lambda n: [(40 + n % 75, 60)], 150)
     source = write_video(tmp_path / "long.mp4", frames)
     command = ["track", str(source), "--box", "23,43,58,78", "--checkpoint", str(tmp_path / "progress")]
     outputs = ["--out", str(tmp_path / "o.mkv"), "--masks", str(tmp_path / "m.json"), "--mot", str(tmp_path / "b.txt")]
@@ -135,13 +138,13 @@ def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
     if kind is signal.SIGINT:
         assert running.returncode == 130, said
         assert b"Traceback" not in said
-        assert 60 <= len(times(tmp_path / "o.mkv")) <= 75
-        assert 60 <= json.loads((tmp_path / "m.json").read_text())["videos"][0]["length"] <= 75
+        assert 60 <= len(times(tmp_path / "o.mkv")) < 150
+        assert 60 <= json.loads((tmp_path / "m.json").read_text())["videos"][0]["length"] < 150
     samovar(*command, *outputs)
     unbroken = [*command[:-1], str(tmp_path / "fresh"), "--mot", str(tmp_path / "whole.txt")]
     samovar(*unbroken)
     assert (tmp_path / "b.txt").read_text() == (tmp_path / "whole.txt").read_text()
-    assert len(times(tmp_path / "o.mkv")) == 75
+    assert len(times(tmp_path / "o.mkv")) == 150
     done = samovar("track", str(source), "--box", "1,1,9,9", *command[4:], "--json", status=2)
     assert b"checkpoint of another run" in done.stderr
 
