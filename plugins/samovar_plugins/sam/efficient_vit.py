@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
+from samovar_plugins.sam.product import Product
 from samovar_plugins.sam.vit import Neck
 
 __all__ = ["EfficientVit"]
@@ -20,10 +21,10 @@ HEAD = 64
 class _Block:
     norm1: Norm
     norm2: Norm
-    qkv: Linear
-    out: Linear
-    lin1: Linear
-    lin2: Linear
+    qkv: Product
+    out: Product
+    lin1: Product
+    lin2: Product
 
     def __call__(self, x: Tensor) -> Tensor:
         """B×L×C → B×L×C."""
@@ -46,7 +47,7 @@ class EfficientVit:
         patch = state.linear("patch_embed.proj")
         self._patch = patch.weight.shape[-1]
         self._side = frame // self._patch
-        self._embed = Linear(patch.weight.flatten(1), patch.bias)
+        self._embed = Product(Linear(patch.weight.flatten(1), patch.bias))
         self._position = _resized(state.exactly().tensor("pos_embed")[:, 1:], self._side).to(state.dtype)
         self._blocks = [_block(state.at(f"blocks.{index}")) for index in range(state.count("blocks"))]
         self._neck = Neck(state.at("neck"))
@@ -75,8 +76,8 @@ def _block(state: State) -> _Block:
     return _Block(
         norm1=state.norm("norm1", eps=1e-6),
         norm2=state.norm("norm2", eps=1e-6),
-        qkv=attention.linear("qkv"),
-        out=attention.linear("proj"),
-        lin1=mlp.linear("fc1"),
-        lin2=mlp.linear("fc2"),
+        qkv=Product(attention.linear("qkv")),
+        out=Product(attention.linear("proj")),
+        lin1=Product(mlp.linear("fc1")),
+        lin2=Product(mlp.linear("fc2")),
     )

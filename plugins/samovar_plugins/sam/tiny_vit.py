@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
+from samovar_plugins.sam.layers import Norm, State, gelu_
+from samovar_plugins.sam.product import Product
 from samovar_plugins.sam.vit import Neck
 
 __all__ = ["TinyVit"]
@@ -67,13 +68,13 @@ class _Merge:
 @dataclass(frozen=True)
 class _Block:
     norm: Norm
-    qkv: Linear
-    out: Linear
+    qkv: Product
+    out: Product
     bias: Tensor  # heads×s²×s²
     local: _Convolution
     mlp_norm: Norm
-    lin1: Linear
-    lin2: Linear
+    lin1: Product
+    lin2: Product
     side: int
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -160,13 +161,13 @@ def _block(state: State) -> _Block:
     index = index.reshape(side * side, side * side).to(offsets.device)
     return _Block(
         norm=attention.norm("norm"),
-        qkv=attention.linear("qkv"),
-        out=attention.linear("proj"),
+        qkv=Product(attention.linear("qkv")),
+        out=Product(attention.linear("proj")),
         bias=offsets[:, index],
         local=_Convolution.of(state.at("local_conv")),
         mlp_norm=mlp.norm("norm"),
-        lin1=mlp.linear("fc1"),
-        lin2=mlp.linear("fc2"),
+        lin1=Product(mlp.linear("fc1")),
+        lin2=Product(mlp.linear("fc2")),
         side=side,
     )
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Norm, State, gelu_
+from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
+from samovar_plugins.sam.product import Product
 
 __all__ = ["Skips", "Upscaler", "as_map", "as_rows"]
 
@@ -33,19 +34,10 @@ class Skips:
     last: Tensor
 
 
-@dataclass(frozen=True)
-class _Deconvolution:
-    weight: Tensor  # in × (4·out), the four being the rows and columns of the kernel
-    bias: Tensor
-
-    @classmethod
-    def of(cls, state: State) -> _Deconvolution:
-        weight, bias = state.tensor("weight"), state.tensor("bias")
-        return cls(weight.permute(0, 2, 3, 1).flatten(1).contiguous(), bias.repeat(4))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """…×in → …×4·out."""
-        return functional.linear(x, self.weight.t(), self.bias)
+def _deconvolution(state: State) -> Product:
+    """…×in → …×4·out, the four being the rows and columns of the kernel."""
+    weight, bias = state.tensor("weight"), state.tensor("bias")
+    return Product(Linear(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), bias.repeat(4)))
 
 
 class Upscaler:
@@ -58,9 +50,9 @@ class Upscaler:
     """
 
     def __init__(self, first: State, norm: Norm, last: State, *, whole: bool = False) -> None:
-        self._first = _Deconvolution.of(first)
+        self._first = _deconvolution(first)
         self._norm = norm
-        self._last = _Deconvolution.of(last)
+        self._last = _deconvolution(last)
         self._whole = whole
 
     def features(self, image: Tensor, skips: Skips | None = None) -> Tensor:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
+from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.whole_map import attend_whole_map
 from samovar_plugins.sam.windows import cut, join
 
 __all__ = ["Neck", "Vit"]
@@ -23,16 +26,21 @@ SCORES = 4 << 20
 """Bytes of attention scores that a CPU works on at a time."""
 
 
+WHOLE = 1024
+"""Positions from which on a map's attention to itself is too large for the fused kernel to be the fastest on a CPU."""
+
+
 class Neck:
     """From the transformer's channels to the embedding's: two convolutions, each followed by a normalisation."""
 
     def __init__(self, state: State) -> None:
-        self._first, self._second = state.tensor("0.weight"), state.tensor("2.weight")
+        self._first = Product(Linear(state.tensor("0.weight").flatten(1), None))
+        self._second = state.tensor("2.weight")
         self._norms = state.norm("1", eps=1e-6), state.norm("3", eps=1e-6)
 
     def __call__(self, x: Tensor) -> Tensor:
         """B×h×w×D → B×C×h×w."""
-        x = self._norms[0](functional.linear(x, self._first[:, :, 0, 0]))
+        x = self._norms[0](self._first(x))
         x = functional.conv2d(x.permute(0, 3, 1, 2), self._second, padding=1)
         return self._norms[1](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -41,12 +49,12 @@ class Neck:
 class _Block:
     norm1: Norm
     norm2: Norm
-    qkv: Linear
-    out: Linear
+    qkv: Product
+    out: Product
     rows: Tensor  # (2·side−1)×D, relative position embeddings along rows
     columns: Tensor
-    lin1: Linear
-    lin2: Linear
+    lin1: Product
+    lin2: Product
     heads: int
     side: int  # of the windows; of the map for global attention
 
@@ -67,6 +75,12 @@ class _Block:
         count, side = len(qkv), self.side
         q, k, v = qkv.view(count, side * side, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         out = q.new_empty(count, side, side, self.heads, q.shape[-1])
+        if q.device.type == "cpu" and q.dtype == torch.float32 and side**2 >= WHOLE:
+            for image, one in product(range(count), range(self.heads)):
+                asking, keys, values = (part[image, one].contiguous() for part in (q, k, v))
+                read = attend_whole_map(asking, keys, values, self.rows, self.columns)
+                out[image, :, :, one] = read.unflatten(0, (side, side))
+            return out.flatten(3)
         for at, head, row in self._slices(count, q):
             asked = q[at, head, row.start * side : row.stop * side]
             grid = asked.unflatten(2, (-1, side))
@@ -106,7 +120,7 @@ class Vit:
         self._early = early
         patch = state.linear("patch_embed.proj")
         self.patch = patch.weight.shape[-1]
-        self._embed = Linear(patch.weight.flatten(1), patch.bias)
+        self._embed = Product(Linear(patch.weight.flatten(1), patch.bias))
         self._position = state.tensor("pos_embed")
         self.side = self._position.shape[1]
         self._blocks = [_block(state.at(f"blocks.{index}")) for index in range(state.count("blocks"))]
@@ -144,12 +158,12 @@ def _block(state: State) -> _Block:
     return _Block(
         norm1=state.norm("norm1", eps=1e-6),
         norm2=state.norm("norm2", eps=1e-6),
-        qkv=qkv,
-        out=attention.linear("proj"),
+        qkv=Product(qkv),
+        out=Product(attention.linear("proj")),
         rows=rows[index.to(rows.device)],
         columns=columns[index.to(rows.device)],
-        lin1=mlp.linear("lin1"),
-        lin2=mlp.linear("lin2"),
+        lin1=Product(mlp.linear("lin1")),
+        lin2=Product(mlp.linear("lin2")),
         heads=qkv.weight.shape[1] // rows.shape[1],
         side=side,
     )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
+from samovar_plugins.sam.layers import Norm, State, gelu_
+from samovar_plugins.sam.product import Product
 from samovar_plugins.sam.windows import cut, join
 from samovar_plugins.sam2.layout import Layout
 
@@ -28,11 +29,11 @@ PATCH = 4
 class _Block:
     norm1: Norm
     norm2: Norm
-    qkv: Linear
-    out: Linear
-    lin1: Linear
-    lin2: Linear
-    shortcut: Linear | None  # where the number of channels changes
+    qkv: Product
+    out: Product
+    lin1: Product
+    lin2: Product
+    shortcut: Product | None  # where the number of channels changes
     heads: int
     window: int  # 0 for the whole map
     pools: bool
@@ -106,11 +107,11 @@ def _block(state: State, *, heads: int, window: int, pools: bool) -> _Block:
     return _Block(
         norm1=state.norm("norm1", eps=1e-6),
         norm2=state.norm("norm2", eps=1e-6),
-        qkv=state.linear("attn.qkv"),
-        out=state.linear("attn.proj"),
-        lin1=state.linear("mlp.layers.0"),
-        lin2=state.linear("mlp.layers.1"),
-        shortcut=state.linear("proj") if state.has("proj.weight") else None,
+        qkv=Product(state.linear("attn.qkv")),
+        out=Product(state.linear("attn.proj")),
+        lin1=Product(state.linear("mlp.layers.0")),
+        lin2=Product(state.linear("mlp.layers.1")),
+        shortcut=Product(state.linear("proj")) if state.has("proj.weight") else None,
         heads=heads,
         window=window,
         pools=pools,
