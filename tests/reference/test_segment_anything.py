@@ -37,7 +37,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The reference model, and ours loaded from what the reference saved."""
     kind = request.param
     reference = sam_model_registry[kind]()
-    reference.load_state_dict(structured_weights("sam", SIZES[kind]), strict=True)
+    reference.load_state_dict(structured_weights("sam", SIZES[kind], objects=True), strict=True)
     path = tmp_path_factory.mktemp("weights") / "sam.pth"
     torch.save(reference.state_dict(), path)
     ours = samovar.load(path, device="cpu", cache="off")
@@ -55,8 +55,8 @@ def by_reference(predictor: SamPredictor, prompt: Prompt, multimask: bool) -> tu
 
 def test_answers_are_the_references(both: tuple[Any, Runtime], data_folder: Path) -> None:
     reference, ours = both
-    predictor, total = SamPredictor(reference), Agreement()
-    for image in aspects(data_folder):
+    predictor, total = SamPredictor(reference), Agreement(ours.segmenter)
+    for image in aspects(data_folder)[: None if ours.name == "sam-vit-b" else 1]:
         prompts = some_prompts(image)
         predictor.set_image(np.array(image.pixels))
         embedding = ours.segmenter.encode([image])[0]
@@ -76,8 +76,8 @@ def test_answers_are_the_references(both: tuple[Any, Runtime], data_folder: Path
 def small() -> tuple[Any, Runtime]:
     """As `both`, with an encoder of three blocks: automatic masks encode many crops, and are about what comes after."""
     reference = _build_sam(64, 3, 4, [2])
-    reference.load_state_dict(structured_weights("sam", Sizes(1024, 256, 64, 3, 4, 14, 2048)), strict=True)
-    weights = reference.state_dict()
+    weights = structured_weights("sam", Sizes(1024, 256, 64, 3, 4, 14, 2048), objects=True)
+    reference.load_state_dict(weights, strict=True)
     return reference.eval(), Runtime(assemble("sam", weights, fingerprint="small", device="cpu", dtype=torch.float32))
 
 

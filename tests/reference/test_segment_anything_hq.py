@@ -36,7 +36,7 @@ KINDS = os.environ.get("SAMOVAR_REFERENCE_HQ_MODELS", "vit_tiny,vit_b").split(",
 def test_answers_are_the_references(kind: str, tmp_path: Path, data_folder: Path) -> None:
     family, sizes = SIZES[kind]
     reference: Any = sam_model_registry[kind]()
-    reference.load_state_dict(structured_weights(family, sizes), strict=True)
+    reference.load_state_dict(structured_weights(family, sizes, objects=True), strict=True)
     for module in reference.modules():  # TinyViT keeps its attention biases in a buffer that only train() refreshes
         if hasattr(module, "attention_bias_idxs"):
             module.train(True)
@@ -45,8 +45,8 @@ def test_answers_are_the_references(kind: str, tmp_path: Path, data_folder: Path
     torch.save(reference.state_dict(), path)
     ours = samovar.load(path, device="cpu", cache="off")
     assert ours.name == f"sam-hq-{kind.replace('_', '-')}"
-    predictor, total = SamPredictor(reference), Agreement()
-    for image in aspects(data_folder):
+    predictor, total = SamPredictor(reference), Agreement(ours.segmenter)
+    for image in aspects(data_folder)[: None if kind == "vit_tiny" else 1]:
         prompts = some_prompts(image)
         predictor.set_image(np.array(image.pixels))
         (embedding,) = ours.segmenter.encode([image])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from samovar.prompts import Prompts
 from samovar.testing.scenes import scene
@@ -16,18 +17,20 @@ from samovar_plugins.sam.prompts import group_prompts
 from samovar_plugins.sam.upscale import Upscaler
 from tests.plugins.sam.weights import Sizes, random_weights
 
-__all__ = ["roughness", "structured_weights"]
+__all__ = ["object_like", "roughness", "structured_weights"]
 
 PROMPTS = 32
 
 
-def structured_weights(family: Family, sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
-    """`random_weights`, with the vectors that make masks orthogonal to the mean features that they are multiplied by.
+def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: bool = False) -> dict[str, Tensor]:
+    """`random_weights`, or `object_like` ones, whose mask-making vectors are orthogonal to the mean features.
 
     Random features have a mean far larger than their variation over the image, so that random masks are all or
     nothing. The means for a few prompts are measured on a made-up picture; what is left varies around zero.
     """
     weights = random_weights(family, sizes, seed)
+    if objects:
+        weights = object_like(weights, seed)
     features: list[Tensor] = []
 
     def watch(upscaler: Upscaler, image: Tensor, *_: object) -> Tensor:
@@ -56,6 +59,31 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0) -> dict[str,
         weights[weight] = weights[weight] - common.T @ (common @ weights[weight])
         weights[bias] = weights[bias] - common.T @ (common @ weights[bias])
     return weights
+
+
+def object_like(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Weights changed so that masks follow the image's own regions, as trained ones do.
+
+    Patches are seen by their colours, places differ little, and what prompts write to the image does not drown it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = dict(weights)
+    for name, tensor in weights.items():
+        if name == "image_encoder.patch_embed.proj.weight":
+            found[name] = tensor.mean(dim=(2, 3), keepdim=True) + 0.05 * tensor
+        elif name == "image_encoder.pos_embed" and tensor.ndim == 4:
+            coarse = 0.2 * torch.randn(1, tensor.shape[3], 4, 4, generator=generator)
+            found[name] = functional.interpolate(coarse, tensor.shape[1:3], mode="bicubic").permute(0, 2, 3, 1)
+        elif name.startswith("image_encoder.blocks.") and name.endswith(("proj.weight", "lin2.weight")):
+            found[name] = 0.3 * tensor
+        elif name.startswith("image_encoder.neck.3."):
+            noise = torch.randn(tensor.shape, generator=generator)
+            found[name] = 3 + 0.3 * noise if name.endswith("weight") else 0.3 * noise
+        elif "_attn" in name and "q_proj" in name and "self_attn" not in name:
+            found[name] = 0.1 * tensor
+        elif name.endswith("cross_attn_image_to_token.out_proj.weight"):
+            found[name] = 0.3 * tensor
+    return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
 def roughness(logits: NDArray[np.float32]) -> float:
