@@ -166,6 +166,13 @@ def label_studio(session: nox.Session) -> None:
     session.run("pytest", "tests/label_studio", *session.posargs, env=env)
 
 
+@nox.session
+def diffusers(session: nox.Session) -> None:
+    """Repainting with real diffusion pipelines of several families, tiny."""
+    install(session, "--editable", ".[diffusers]", group="plain-test")
+    session.run("pytest", "tests/diffusion", *session.posargs)
+
+
 @nox.session(default=False)
 def reference(session: nox.Session) -> None:
     """Our models against the packages that published them; several gigabytes to install, minutes to run."""

@@ -9,9 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.errors import SamovarError
 from samovar_adapters.inpaint.region import Box
 
-__all__ = ["Painter", "Picture"]
+__all__ = ["Painted", "Painter", "Picture"]
+
+Painted = NDArray[np.uint8] | SamovarError
+"""H×W×3 uint8 RGB, or why there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,5 +52,5 @@ class Painter(Protocol):
     def batch(self) -> int:
         """How many pictures of one size it takes at once, at most."""
 
-    def paint(self, pictures: Sequence[Picture]) -> list[NDArray[np.uint8]]:
-        """Every picture with its masked pixels filled: h×w×3 uint8 RGB. All have one size."""
+    def paint(self, pictures: Sequence[Picture]) -> Sequence[Painted]:
+        """Every picture with its masked pixels filled, or why that one cannot be. All have one size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import Cancelled, InputError
+from samovar.errors import Cancelled, InputError, SamovarError
 from samovar.masks import Masks
-from samovar_adapters.inpaint.painter import Painter, Picture
+from samovar_adapters.inpaint.painter import Painted, Painter, Picture
 from samovar_adapters.inpaint.region import Box, Region
 from samovar_adapters.inpaint.window import resized, window_around, working_size
 
@@ -59,7 +59,10 @@ def repaint(pixels: NDArray[np.uint8], masks: Masks, painter: Painter, edges: Ed
         MaskError: an empty mask, or masks of another size.
         Whatever the painter raises.
     """
-    return repaint_batch([pixels], [masks], painter, edges or Edges())[0]
+    (result,) = repaint_batch([pixels], [masks], painter, edges or Edges())
+    if isinstance(result, SamovarError):
+        raise result
+    return result
 
 
 def repaint_batch(
@@ -68,34 +71,34 @@ def repaint_batch(
     painter: Painter,
     edges: Edges,
     *,
-    done: Callable[[int, int], None] = lambda done, total: None,
     cancel: threading.Event | None = None,
-) -> list[NDArray[np.uint8]]:
+) -> list[Painted]:
     """As `repaint` for many images; windows of one size are painted together, up to the painter's batch.
 
+    An image with a window that the painter refuses gives its error, and the rest go on.
+
     Args:
-        done: called with the number of windows painted so far, and of all.
         cancel: set it to stop before the next window; then Cancelled is raised.
     """
     if len(images) != len(masks):
         raise InputError(f"expected masks for every image; got {len(masks)} for {len(images)} images")
-    results = [pixels.copy() for pixels in images]
+    pixels = [image.copy() for image in images]
+    results: list[Painted] = [*pixels]  # the same arrays, painted in place, until an error takes one's place
     rounds = [list(part) if edges.each else [part.union()] if len(part) else [] for part in masks]
-    total, finished = sum(map(len, rounds)), 0
     for index in range(max(map(len, rounds), default=0)):
         jobs = [
             _Job.plan(image, index, part[index], painter, edges)
             for image, part in enumerate(rounds)
-            if index < len(part)
+            if index < len(part) and not isinstance(results[image], SamovarError)
         ]
         for group in _batches(jobs, painter.batch):
             if cancel is not None and cancel.is_set():
                 raise Cancelled("stopped on request, between two windows")
-            answers = painter.paint([job.picture(results[job.image]) for job in group])
-            for job, answer in zip(group, answers):
-                job.paste(results[job.image], answer)
-            finished += len(group)
-            done(finished, total)
+            for job, answer in zip(group, painter.paint([job.picture(pixels[job.image]) for job in group])):
+                if isinstance(answer, SamovarError):
+                    results[job.image] = answer
+                else:
+                    job.paste(pixels[job.image], answer)
     return results
 
 
