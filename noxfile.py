@@ -21,7 +21,7 @@ BENCHMARKS = ("cache", "default_quality", "label_studio", "rle")
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "diffusers", "tests"]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
