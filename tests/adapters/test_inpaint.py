@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from samovar import Masks
+from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, MaskError, UnknownNameError
-from samovar_adapters.inpaint import Edges, OpenCVPainter, as_masks, cut_out, move, remove
+from samovar_adapters.inpaint import (
+    ClassicalPainter,
+    Edges,
+    as_masks,
+    cut_out,
+    edit_text,
+    move,
+    remove,
+    replace_background,
+    text_masks,
+)
+from samovar_adapters.inpaint.painter import Picture
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.window import window_around, working_size
 
@@ -142,7 +154,7 @@ def test_impossible_edges_and_methods_are_refused() -> None:
     with pytest.raises(InputError, match="dilate"):
         Edges(dilate=-1)
     with pytest.raises(UnknownNameError, match="telea"):
-        OpenCVPainter("telia")
+        ClassicalPainter("telia")
 
 
 # ---------------------------------------------------------------------------------------------- geometry
@@ -267,3 +279,140 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], says: str, p
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+# ---------------------------------------------------------------------------------------------- what fills holes
+
+
+def stripes(width: int, height: int) -> np.ndarray:
+    """A fabric of diagonal stripes, 8 pixels a period."""
+    y, x = np.mgrid[:height, :width]
+    return np.repeat(((x + y) // 4 % 2 * 180 + 40).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_patches_continue_texture_that_interpolation_smears() -> None:
+    fabric, hole = stripes(160, 120), boxes(160, 120, (60, 40, 100, 80))
+    torn = fabric.copy()
+    torn[hole[0]] = 255
+
+    def error(method: str) -> float:
+        mended = remove(torn, hole, ClassicalPainter(method), Edges())
+        return float(np.abs(mended[hole[0]].astype(int) - fabric[hole[0]]).mean())
+
+    assert error("patches") < 10
+    assert error("telea") > 40
+
+
+def test_patches_do_the_same_again_and_at_the_edge_of_the_image() -> None:
+    fabric, hole = stripes(120, 90), boxes(120, 90, (100, 60, 120, 90))
+    first, again = (remove(fabric, hole, edges=Edges()) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert np.abs(first.astype(int) - fabric)[hole[0]].mean() < 5
+
+
+@pytest.mark.parametrize("method", ["patches", "telea", "navier-stokes"])
+def test_an_image_that_is_all_hole_or_nearly_so_is_still_filled(method: str) -> None:
+    for spared in (0, 1, 5):
+        hole = np.ones((40, 50), bool)
+        hole[:spared, :spared] = False
+        assert remove(noise(50, 40), hole, ClassicalPainter(method), Edges()).shape == (40, 50, 3)
+
+
+# ---------------------------------------------------------------------------------------------- backgrounds
+
+
+def test_a_background_of_one_colour_or_a_picture_leaves_the_object_as_it_is() -> None:
+    image, mask = noise(90, 60), boxes(90, 60, (20, 10, 70, 50))[0]
+    sky = np.zeros((300, 200, 3), np.uint8)
+    sky[80:220] = (0, 0, 255)
+    for background, colour in (((255, 255, 255), (255, 255, 255)), (sky, (0, 0, 255))):
+        result = replace_background(image, mask, background, feather=0)
+        assert np.array_equal(result[mask], image[mask])
+        assert (result[~mask] == colour).all()
+
+
+def test_a_painted_background_sees_the_whole_image() -> None:
+    image, mask = np.full((60, 90, 3), 70, np.uint8), boxes(90, 60, (20, 10, 70, 50))[0]
+    image[mask] = (200, 0, 0)
+    seen: list[tuple[int, ...]] = []
+
+    class Green:
+        native, multiple, batch = None, 1, 1
+
+        def paint(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
+            seen.extend(picture.pixels.shape for picture in pictures)
+            return [np.full_like(picture.pixels, (0, 255, 0)) for picture in pictures]
+
+    result = replace_background(image, mask, Green(), feather=0)
+    assert seen == [(60, 90, 3)]
+    assert (result[~mask] == (0, 255, 0)).all()
+    assert (result[mask] == (200, 0, 0)).all()
+
+
+def test_a_background_needs_an_object_and_a_colour_that_exists() -> None:
+    with pytest.raises(MaskError, match="nothing to keep"):
+        replace_background(noise(90, 60), Masks.empty(90, 60), (0, 0, 0))
+    with pytest.raises(InputError, match="from 0 to 255"):
+        replace_background(noise(90, 60), np.ones((60, 90), bool), (0, 0, 300))
+
+
+# ---------------------------------------------------------------------------------------------- text
+
+
+class Words:
+    """An OCR engine that knows where two words are."""
+
+    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
+        return [Prompts.from_boxes([[10, 10, 60, 30], [70, 10, 95, 30]], labels=["Closed", "today"]) for _ in images]
+
+
+def test_text_is_found_by_its_words_and_goes() -> None:
+    image = np.full((40, 100, 3), 230, np.uint8)
+    image[12:28, 12:58] = 10
+    masks = text_masks(Image(image), Words(), "CLOSED")
+    assert masks.labels == ("Closed",)
+    assert len(text_masks(Image(image), Words())) == 2
+    assert len(text_masks(Image(image), Words(), "open")) == 0
+    assert np.abs(edit_text(image, masks).astype(int) - 230).max() < 10
+
+
+def test_replaced_text_lies_in_the_old_box_in_the_old_colour() -> None:
+    image = np.full((40, 100, 3), 230, np.uint8)
+    image[12:28, 12:58:3] = (150, 0, 0)
+    written = edit_text(image, text_masks(Image(image), Words(), "closed"), "open")
+    changed = (np.abs(written.astype(int) - 230) > 20).any(axis=2)
+    ys, xs = changed.nonzero()
+    assert xs.size > 50
+    assert 10 <= xs.min() <= xs.max() < 60
+    assert 10 <= ys.min() <= ys.max() < 30
+    assert np.abs(written[changed].min(axis=0).astype(int) - (150, 0, 0)).max() < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fill", "--box", "1,2,30,40", "--prompt", "a cat"], "need a --pipeline"),
+        (["fill", "--box", "1,2,30,40"], "give --pipeline"),
+        (["replace-background", "--box", "1,2,30,40"], "one of --colour, --picture and --pipeline"),
+        (["replace-background", "--box", "1,2,30,40", "--colour", "reddish"], "such as white"),
+        (["edit-text", "--source", "rapid"], "unknown prompt source 'rapid'"),
+    ],
+)
+def test_wrong_usage_of_the_other_commands(arguments: list[str], says: str, photo: Path, tmp_path: Path) -> None:
+    done = run(arguments[0], photo, *arguments[1:], cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_background_on_the_photo(photo: Path, tmp_path: Path) -> None:
+    done = run("replace-background", photo, "--box", "170,15,415,310", "--colour", "white", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (read(tmp_path / "photo.background.png")[-1] == 255).all()
+
+
+def test_names_of_the_package_are_what_they_say_whatever_was_imported_before() -> None:
+    import samovar_adapters.inpaint.repainting
+    from samovar_adapters.inpaint import repaint
+
+    assert repaint is samovar_adapters.inpaint.repainting.repaint

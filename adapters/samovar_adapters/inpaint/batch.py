@@ -1,51 +1,40 @@
-"""Painting files: what is to be segmented in each, and where its picture goes."""
+"""Painting files: each one segmented and painted, and its picture kept."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.cli.job import perform
-from samovar.cli.prompts import chosen_prompts
 from samovar.errors import InputError
 from samovar.image import Image
-from samovar.image.mask_file import read_mask
-from samovar.loading import load, open_source
 from samovar.masks import Masks
 from samovar.runtime import Runtime
 from samovar.worklist import Item
 from samovar_adapters.formats.pictures import png
 from samovar_adapters.formats.sink import ImageFileSink
-from samovar_adapters.inpaint.masks import as_masks
 
 __all__ = ["paint_files"]
 
+MasksOf = Callable[[Item, Image], Masks]
 Paint = Callable[[Image, Masks], NDArray[np.uint8]]
 
 
 def paint_files(
+    runtime: Runtime,
     paths: Sequence[str],
     what: str,
+    masks_of: MasksOf,
     paint: Paint,
     *,
     out: str | None,
     resume: bool,
     as_json: bool,
     quiet: bool,
-    points: Sequence[tuple[float, float, float]],
-    boxes: Sequence[tuple[float, float, float, float]],
-    texts: Sequence[str],
-    prompts_file: str | None,
-    label: str | None,
-    source: str | None,
-    mask_file: str | None,
-    **loading: Any,
 ) -> int:
     """Segment and paint every image of `paths`; return the exit status.
 
@@ -53,23 +42,8 @@ def paint_files(
         what: what the pictures are called: `photo.removed.png` for one photo, the folder `samovar-removed` for several.
 
     Raises:
-        click.UsageError: nothing to segment, or two ways of saying it.
-        InputError: a path that cannot be written, a mask file or a source that cannot be used.
+        InputError: a path that cannot be written.
     """
-    prompted = bool(points or boxes or texts or prompts_file)
-    if prompted + bool(source) + bool(mask_file) > 1:
-        raise click.UsageError("give prompts, --source or --mask; got more than one of them")
-    runtime = load(loading.pop("model"), **loading)
-    if mask_file:
-        masks_of = _from_mask(mask_file)
-    elif source:
-        masks_of = _from_source(runtime, source)
-    else:
-        prompts_for = chosen_prompts(points, boxes, texts, prompts_file, label, "--source or --mask")
-
-        def masks_of(item: Item, image: Image) -> Masks:
-            return runtime.segment(image, prompts_for(item.key))
-
     sink = _Painted(out or _place(paths, what))
 
     def segment(item: Item, image: Image) -> Masks:
@@ -102,16 +76,6 @@ class _Painted(ImageFileSink):
 
     def encode(self, key: str, image: Image, masks: Masks) -> bytes:
         return self._waiting.pop(key)
-
-
-def _from_mask(path: str) -> Callable[[Item, Image], Masks]:
-    mask = read_mask(path)
-    return lambda item, image: as_masks(mask, image.width, image.height)
-
-
-def _from_source(runtime: Runtime, source: str) -> Callable[[Item, Image], Masks]:
-    prompts = open_source(source)
-    return lambda item, image: runtime.segment(image, prompts.prompts([image])[0])
 
 
 def _place(paths: Sequence[str], what: str) -> str:

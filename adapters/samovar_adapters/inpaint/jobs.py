@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from samovar.errors import InputError, MaskError
 from samovar.image import Image
+from samovar_adapters.inpaint.classical import ClassicalPainter
 from samovar_adapters.inpaint.masks import MasksLike, as_masks
-from samovar_adapters.inpaint.opencv import OpenCVPainter
 from samovar_adapters.inpaint.painter import Painter
 from samovar_adapters.inpaint.region import Region
-from samovar_adapters.inpaint.repaint import Edges, repaint
+from samovar_adapters.inpaint.repainting import Edges, repaint
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike
@@ -40,7 +40,7 @@ def remove(
     """
     picture = Image(image)
     found = as_masks(masks, picture.width, picture.height)
-    return repaint(picture.pixels, found, painter or OpenCVPainter(), edges)
+    return repaint(picture.pixels, found, painter or ClassicalPainter(), edges)
 
 
 def move(
@@ -58,7 +58,7 @@ def move(
     """
     picture = Image(image)
     found = as_masks(masks, picture.width, picture.height)
-    result = repaint(picture.pixels, found, painter or OpenCVPainter(), edges)
+    result = repaint(picture.pixels, found, painter or ClassicalPainter(), edges)
     if not len(found):
         return result
     moved = found.union().paste(picture.width, picture.height, *by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,13 +12,24 @@ from samovar.cli.options import json_option, model_options, quiet_option
 from samovar.cli.prompts import prompt_options
 
 if TYPE_CHECKING:
-    from samovar_adapters.inpaint.repaint import Edges
+    from samovar_adapters.inpaint.painter import Painter
+    from samovar_adapters.inpaint.repainting import Edges
 
     _ParamType = click.ParamType[Any]
 else:
     _ParamType = click.ParamType  # older clicks cannot subscript it
 
-__all__ = ["OFFSET", "edge_options", "edges_of", "job_options", "painter_options"]
+__all__ = [
+    "COLOUR",
+    "OFFSET",
+    "edge_options",
+    "edges_of",
+    "file_options",
+    "job_options",
+    "method_option",
+    "painter_of",
+    "pipeline_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,19 +47,40 @@ class _Offset(_ParamType):
         return x, y
 
 
+class _Colour(_ParamType):
+    name = "COLOUR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        from PIL import ImageColor
+
+        try:
+            return ImageColor.getrgb(str(value))[:3]
+        except ValueError:
+            self.fail(f"expected a colour such as white or #ffeedd; got {value!r}", param, ctx)
+
+
+COLOUR = _Colour()
 OFFSET = _Offset()
 
 
 def job_options(command: Command) -> Command:
     """IMAGE..., what to segment in them, where the pictures go, and the model."""
     options = [
-        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
         prompt_options,
         click.option("--source", "-s", metavar="NAME[=ARGUMENT]", help="A prompt source that finds it, such as faces."),
         click.option("--mask", "mask_file", metavar="FILE", help="A picture of the mask: white is the object."),
+    ]
+    return file_options(_with(command, [*options, model_options]))
+
+
+def file_options(command: Command) -> Command:
+    """IMAGE... and where the pictures go."""
+    options = [
+        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
         click.option("--out", "-o", metavar="PATH", help="A .png file, or a folder for several images."),
         click.option("--resume", is_flag=True, help="Skip the images that the output already has."),
-        model_options,
         json_option,
         quiet_option,
     ]
@@ -66,17 +99,54 @@ def edge_options(command: Command) -> Command:
     return _with(command, options)
 
 
-def painter_options(command: Command) -> Command:
-    """--method: what fills the holes."""
+def method_option(command: Command) -> Command:
+    """--method: what fills the holes where no pipeline does."""
     return click.option(
-        "--method", type=click.Choice(["telea", "navier-stokes"]), default="telea", show_default=True,
-        help="How OpenCV fills the hole.",
+        "--method", type=click.Choice(["patches", "telea", "navier-stokes"]), default="patches", show_default=True,
+        help="How the hole is filled without a pipeline.",
     )(command)  # fmt: skip
+
+
+def pipeline_options(command: Command) -> Command:
+    """--pipeline and what it is told."""
+    options = [
+        click.option("--pipeline", metavar="PATH|ID", help="A diffusers pipeline that repaints instead."),
+        click.option("--prompt", metavar="WORDS", help="What the pipeline is to paint."),
+        click.option("--negative-prompt", metavar="WORDS", help="What it is not to paint."),
+        click.option("--steps", "num_inference_steps", type=click.IntRange(min=1), help="Steps that it takes."),
+        click.option("--strength", type=float, help="How much of what was there it changes, up to 1."),
+        click.option("--guidance", "guidance_scale", type=float, help="How closely it follows the prompt."),
+        click.option("--size", type=click.IntRange(min=8), help="The side it works at, in pixels.  [default: its own]"),
+        click.option("--seed", type=int, default=0, show_default=True, help="Makes what it paints repeatable."),
+    ]
+    return _with(command, options)
+
+
+def painter_of(given: dict[str, Any], method: str | None) -> Painter | None:
+    """The painter that `pipeline_options` and `method_option` name, their values taken out of `given`.
+
+    None without a pipeline and a method. The pipeline runs on the device that the model does.
+    """
+    names = ("negative_prompt", "num_inference_steps", "strength", "guidance_scale")
+    passed = {name: value for name in names if (value := given.pop(name)) is not None}
+    pipeline, prompt = given.pop("pipeline"), given.pop("prompt")
+    seed, size = given.pop("seed"), given.pop("size")
+    if pipeline is None:
+        if prompt is not None or passed:
+            raise click.UsageError("--prompt, --negative-prompt, --steps, --strength and --guidance need a --pipeline")
+        from samovar_adapters.inpaint.classical import ClassicalPainter
+
+        return ClassicalPainter(method) if method else None
+    from samovar_adapters.diffusers import DiffusersPainter, load_pipeline
+
+    loaded = load_pipeline(pipeline, device=given.get("device", "auto"), dtype=given.get("dtype", "auto"))
+    loaded.set_progress_bar_config(disable=given["quiet"] or not sys.stderr.isatty())
+    return DiffusersPainter(loaded, prompt=prompt, seed=seed, size=size, passed=passed)
 
 
 def edges_of(given: dict[str, Any]) -> Edges:
     """The values of `edge_options`, taken out of `given`."""
-    from samovar_adapters.inpaint.repaint import Edges
+    from samovar_adapters.inpaint.repainting import Edges
 
     return Edges(**{name: given.pop(name) for name in ("dilate", "feather", "padding", "each")})
 

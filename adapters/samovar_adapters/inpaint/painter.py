@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Picture:
     box: Box
 
 
+@runtime_checkable
 class Painter(Protocol):
     """Fills masked pixels from what surrounds them."""
 

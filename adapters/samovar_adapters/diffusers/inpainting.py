@@ -13,7 +13,7 @@ from samovar.errors import InputError, SamovarError
 from samovar.image import Image
 from samovar_adapters.diffusers.painter import DiffusersPainter
 from samovar_adapters.inpaint.masks import MasksLike, as_masks
-from samovar_adapters.inpaint.repaint import Edges, repaint_batch
+from samovar_adapters.inpaint.repainting import Edges, repaint_batch
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike

@@ -1,0 +1,94 @@
+"""Words in a picture, gone or replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from samovar.image import Image
+from samovar.masks import Masks
+from samovar_adapters.inpaint.classical import ClassicalPainter
+from samovar_adapters.inpaint.painter import Painter
+from samovar_adapters.inpaint.repainting import Edges, repaint
+
+if TYPE_CHECKING:
+    from samovar.image import ImageLike
+    from samovar.protocols import PromptSource
+
+__all__ = ["edit_text", "text_masks"]
+
+
+def text_masks(image: Image, source: PromptSource, find: str | None = None) -> Masks:
+    """The text that an OCR source finds, each piece a filled box labelled with its string.
+
+    Args:
+        find: only text that contains these words, upper or lower case.
+    """
+    prompts = source.prompts([image])[0]
+    crops, origins, labels = [], [], []
+    for prompt in prompts:
+        if prompt.box is None or (find is not None and find.casefold() not in (prompt.label or "").casefold()):
+            continue
+        limits = [image.width, image.height] * 2
+        x1, y1, x2, y2 = (int(v) for v in np.clip([*np.floor(prompt.box[:2]), *np.ceil(prompt.box[2:])], 0, limits))
+        if x1 < x2 and y1 < y2:
+            crops.append(np.ones((y2 - y1, x2 - x1), np.bool_))
+            origins.append((x1, y1))
+            labels.append(prompt.label)
+    if not crops:
+        return Masks.empty(image.width, image.height)
+    return Masks.from_crops(crops, origins, image.width, image.height).replace(labels=labels)
+
+
+def edit_text(
+    image: ImageLike,
+    masks: Masks,
+    replacement: str | None = None,
+    painter: Painter | None = None,
+    edges: Edges | None = None,
+) -> NDArray[np.uint8]:
+    """The image without the text that `masks` mark, or with other words in its place: H×W×3 uint8 RGB.
+
+    Args:
+        masks: one a piece of text, as `text_masks` gives.
+        replacement: words to set in every piece's box, level, in the colour that its letters had and in Pillow's own
+            typeface; none to leave the place empty. With a diffusion painter, have its prompt say the words instead.
+        painter: what fills the place; patches of the surroundings if not given.
+        edges: by default grown by 3 pixels for soft edges and shadows of letters.
+    """
+    picture = Image(image)
+    result = repaint(picture.pixels, masks, painter or ClassicalPainter(), edges or Edges(dilate=3, feather=1))
+    if replacement:
+        for box in masks.boxes.astype(int).tolist():
+            _write(result, replacement, box, _ink(picture.pixels, result, box))
+    return result
+
+
+def _ink(before: NDArray[np.uint8], after: NDArray[np.uint8], box: list[int]) -> tuple[int, int, int]:
+    """The colour that letters had: what differs most from the place without them."""
+    x1, y1, x2, y2 = box
+    old, new = before[y1:y2, x1:x2].reshape(-1, 3), after[y1:y2, x1:x2].reshape(-1, 3)
+    change = np.abs(old.astype(np.int16) - new).sum(axis=1)
+    letters = old[change >= np.percentile(change, 85)]
+    red, green, blue = (int(value) for value in np.median(letters, axis=0))
+    return red, green, blue
+
+
+def _write(pixels: NDArray[np.uint8], words: str, box: list[int], colour: tuple[int, int, int]) -> None:
+    """Draw `words` as large as fits into `box`, in place: drawn large, then scaled down."""
+    x1, y1, x2, y2 = box
+    font = ImageFont.load_default(128)
+    left, top, right, bottom = font.getbbox(words)
+    sheet = Pillow.new("L", (max(1, round(right - left)), max(1, round(bottom - top))))
+    ImageDraw.Draw(sheet).text((-left, -top), words, fill=255, font=font)
+    scale = min((x2 - x1) / sheet.width, (y2 - y1) / sheet.height)
+    width, height = max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale))
+    alpha = cv2.resize(np.asarray(sheet), (width, height), interpolation=cv2.INTER_AREA)[..., None] / 255.0
+    x, y = x1 + (x2 - x1 - width) // 2, y1 + (y2 - y1 - height) // 2
+    place = pixels[y : y + height, x : x + width]
+    place[:] = np.rint(alpha * np.array(colour) + (1 - alpha) * place).astype(np.uint8)

@@ -1,0 +1,205 @@
+"""`/sam/…` as API clients of sd-webui-segment-anything know it: change the URL, and they talk to Samovar.
+
+Mounted by `samovar serve`. Requests name models by checkpoint; the model that the server was started with answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from samovar.errors import InputError
+from samovar.image import Image
+from samovar.masks import Masks
+from samovar.prompts import Prompt, Prompts
+from samovar.protocols import DecodeOptions
+from samovar_adapters.inpaint.masks import as_masks
+from samovar_adapters.inpaint.region import Region
+from samovar_adapters.inpaint.segmentation_map import segmentation_map
+from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture
+
+if TYPE_CHECKING:
+    from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.engine import Engine
+
+__all__ = ["routes"]
+
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+_MOST_DILATION = 1024
+_AUTOMATIC = {
+    "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
+    "box_nms_thresh", "crop_n_layers", "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor",
+    "min_mask_region_area",
+}  # fmt: skip
+
+
+def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
+    """The extension's routes over the server's engine."""
+    bridge = _Bridge(engine)
+
+    def post(path: str, answer: Answer) -> Route:
+        async def handle(request: Request) -> JSONResponse:
+            try:
+                return JSONResponse(await answer(await bodies.json(request)))
+            except InputError as error:  # in the shape of FastAPI's, which the extension's clients read
+                return JSONResponse({"detail": str(error)}, 422)
+
+        return Route(path, handle, methods=["POST"])
+
+    return [
+        Route("/sam/heartbeat", bridge.heartbeat, methods=["GET"]),
+        Route("/sam/sam-model", bridge.models, methods=["GET"]),
+        post("/sam/sam-predict", bridge.sam_predict),
+        post("/sam/dino-predict", bridge.dino_predict),
+        post("/sam/dilate-mask", bridge.dilate_mask),
+        post("/sam/controlnet-seg", bridge.controlnet_seg),
+    ]
+
+
+class _Bridge:
+    """Each route's request in, its answer out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def heartbeat(self, request: Request) -> JSONResponse:
+        return JSONResponse({"msg": "Success!"})
+
+    async def models(self, request: Request) -> JSONResponse:
+        return JSONResponse([self._engine.name])
+
+    async def sam_predict(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Three masks for the clicks, or for what the words name; each blended, alone, and cut out."""
+        image = self._image(payload)
+        prompts = await self._prompts(image, payload)
+        if not len(prompts):
+            return {
+                "msg": "You neither added point prompts nor enabled GroundingDINO. Segmentation cannot be generated."
+            }
+        masks = await self._engine.segment(image, prompts, DecodeOptions(multimask=True))
+        return {"msg": "SAM inference finished."} | await self._engine.look(lambda: _three(image, masks))
+
+    async def dino_predict(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """The boxes around what the words name, drawn."""
+        image = self._image(payload)
+        boxes = await self._grounded(image, payload.get("text_prompt"))
+        drawn = await self._engine.look(lambda: encode(_with_boxes(image, boxes)))
+        return {"msg": "Done", "image_with_box": drawn}
+
+    async def dilate_mask(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """A mask grown by some pixels."""
+        image = self._image(payload)
+        amount = payload.get("dilate_amount", 10)
+        if not isinstance(amount, int) or not 0 <= amount <= _MOST_DILATION:
+            raise InputError(f"dilate_amount: expected a whole number from 0 to {_MOST_DILATION}; got {amount!r}")
+        sent = Image(decode(payload.get("mask"), "mask"), name="mask")
+
+        def grown() -> dict[str, Any]:
+            mask = as_masks(sent.pixels.max(axis=2), image.width, image.height)
+            # The extension takes the amount for the diameter of its brush.
+            whole = 0, 0, image.width, image.height
+            marked = Region.around(mask, amount // 2, 0).inside(whole) > 0
+            parts = blended(image, marked), mask_picture(marked), cut(image, marked)
+            return dict(zip(("blended_image", "mask", "masked_image"), map(encode, parts)))
+
+        return await self._engine.look(grown)
+
+    async def controlnet_seg(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Every object in a colour of its own, for a segmentation ControlNet."""
+        payload, settings = _with_settings(payload)
+        image = self._image(payload)
+        masks = await self._engine.segment_all(image, **settings)
+
+        def pictures() -> dict[str, Any]:
+            seg = segmentation_map(masks)
+            mixed = np.rint(0.5 * image.pixels + 0.5 * seg).astype(np.uint8)
+            control = _numbered(masks)
+            parts = {"blended_images": mixed, "random_seg": seg, "edit_anything_control": control}
+            return {name: encode(picture) for name, picture in parts.items()}
+
+        return {"msg": "Random segmentation done."} | await self._engine.look(pictures)
+
+    def _image(self, payload: dict[str, Any]) -> Image:
+        return Image(decode(payload.get("input_image"), "input_image"), name="input_image")
+
+    async def _prompts(self, image: Image, payload: dict[str, Any]) -> Prompts:
+        positive, negative = (_points(payload, f"sam_{kind}_points") for kind in ("positive", "negative"))
+        clicks: dict[str, Any] = {}
+        if positive or negative:
+            labels = [1] * len(positive) + [0] * len(negative)
+            clicks = {"points": positive + negative, "point_labels": labels}
+        if not payload.get("dino_enabled"):
+            return Prompts.of([Prompt(**clicks)] if clicks else [])
+        boxes = await self._grounded(image, payload.get("dino_text_prompt"))
+        chosen = payload.get("dino_preview_boxes_selection") if payload.get("dino_preview_checkbox") else None
+        if chosen:
+            boxes = boxes[[int(index) for index in chosen if 0 <= int(index) < len(boxes)]]
+        return Prompts.of([Prompt(box=box, **clicks) for box in boxes])
+
+    async def _grounded(self, image: Image, words: Any) -> NDArray[np.float32]:
+        """N×4 boxes of what `words` name: by the server's lowering sources, else the boxes of the model's own masks."""
+        if not isinstance(words, str) or not words.strip():
+            raise InputError(f"expected words to look for; got {words!r}")
+        asked = Prompts.of([Prompt(text=words)])
+        runtime = await self._engine.runtime()
+        for source in runtime.lowering:
+            found = (await self._engine.run(lambda source=source: source.prompts([image], [asked])))[0]  # type: ignore[misc]
+            boxes = [prompt.box for prompt in found if prompt.box is not None]
+            return np.array(boxes, np.float32).reshape(-1, 4)
+        return (await self._engine.segment(image, asked)).boxes
+
+
+def _points(payload: dict[str, Any], field: str) -> list[list[float]]:
+    points = payload.get(field) or []
+    try:
+        return [[float(x), float(y)] for x, y in points]
+    except (TypeError, ValueError):
+        raise InputError(f"{field}: expected a list of [x, y]; got {points!r:.80}") from None
+
+
+def _three(image: Image, masks: Masks) -> dict[str, Any]:
+    """The extension's three choices. With several objects, each choice is their union."""
+    planes = []
+    for choice in range(3):
+        picked = [np.flatnonzero(masks.prompt_index == i) for i in np.unique(masks.prompt_index)]
+        chosen = [int(indices[min(choice, len(indices) - 1)]) for indices in picked]
+        planes.append(
+            masks[chosen].union().to_array()[0] if chosen else np.zeros((image.height, image.width), np.bool_)
+        )
+    return {
+        "blended_images": [encode(blended(image, plane)) for plane in planes],
+        "masks": [encode(mask_picture(plane)) for plane in planes],
+        "masked_images": [encode(cut(image, plane)) for plane in planes],
+    }
+
+
+def _with_boxes(image: Image, boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    drawn = []
+    for x1, y1, x2, y2 in np.rint(np.clip(boxes, 0, [image.width, image.height] * 2)).astype(int).tolist():
+        if x1 < x2 and y1 < y2:
+            drawn.append((np.ones((y2 - y1, x2 - x1), np.bool_), (x1, y1)))
+    if not drawn:
+        return image.pixels
+    crops, origins = zip(*drawn)
+    return draw_overlay(image, Masks.from_crops(list(crops), list(origins), image.width, image.height))
+
+
+def _with_settings(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The request and the automatic-mask settings, which clients send beside it or in the same object."""
+    beside = payload.get("autosam_conf")
+    request = payload.get("payload") if isinstance(payload.get("payload"), dict) else payload
+    given = {**(request or {}), **(beside if isinstance(beside, dict) else {})}
+    return dict(request or {}), {name: given[name] for name in _AUTOMATIC & set(given) if given[name] is not None}
+
+
+def _numbered(masks: Masks) -> NDArray[np.uint8]:
+    """EditAnything's control picture: the number of each pixel's mask, low byte in red and high byte in green."""
+    labels = masks.to_label_map()
+    return np.dstack([labels % 256, labels // 256, np.zeros_like(labels)]).astype(np.uint8)
