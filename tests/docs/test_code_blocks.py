@@ -85,7 +85,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assets = ROOT / "docs" / "assets"
     for place in (tmp_path, tmp_path / "photos", tmp_path / "docs" / "assets"):
         place.mkdir(parents=True, exist_ok=True)
-        for name in ("photo.jpg", "portrait.jpg"):
+        for name in ("photo.jpg", "portrait.jpg", "clip.mp4"):
             shutil.copy(assets / name, place / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAMOVAR_CACHE_DIR", str(tmp_path / ".cache"))

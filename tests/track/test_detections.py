@@ -17,7 +17,7 @@ from samovar import Image, Masks, Prompt, Prompts, Runtime
 from samovar.errors import InputError, PromptError
 from samovar_adapters.supervision import from_detections, to_detections
 from samovar_adapters.video.detections import DetectionTracker, associators
-from samovar_adapters.video.follow import follow
+from samovar_adapters.video.following import follow
 from samovar_adapters.video.frames.frame import Frame
 from tests.adapters.video.clips import ball, clip, iou, meadow
 from tests.adapters.video.files import write_video

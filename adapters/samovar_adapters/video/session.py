@@ -22,7 +22,7 @@ from samovar.masks import Masks
 from samovar.prompts import Prompts
 from samovar_adapters.video.checkpoint import Checkpoint
 from samovar_adapters.video.engines import open_tracker
-from samovar_adapters.video.follow import follow
+from samovar_adapters.video.following import follow
 from samovar_adapters.video.frames.ahead import read_ahead
 from samovar_adapters.video.frames.frame import Frame, FrameReader
 from samovar_adapters.video.frames.open import open_frames
@@ -55,6 +55,8 @@ def run(
     """Follow what is asked for through `video`; the exit status: 1 if some of it could not be read, else 0."""
     if not (out or masks or mot or as_json):
         raise InputError("nowhere to put the masks; give --out, --masks, --mot or --json")
+    if checkpoint and engine == "detections":
+        raise InputError("engine detections keeps no checkpoint; leave --checkpoint out")
     with ExitStack() as stack:
         reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
         job = {"video": video, "model": loading["model"], "engine": engine, "source": source, "every": every}

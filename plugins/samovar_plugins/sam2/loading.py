@@ -26,7 +26,7 @@ __all__ = ["assemble", "check_contents", "load_sam2"]
 
 
 def load_sam2(name: str, *, weights: str | None, device: str, dtype: str) -> WithMemory:
-    """The model `name`, ready on `device`, with its own tracker for video, which is loaded when it is first asked for.
+    """The model `name`, ready on `device`, with its own tracker for video, which is loaded when it is asked for.
 
     Args:
         name: as in the catalogue.

@@ -23,6 +23,7 @@ from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
 from samovar.tracking import Snapshot
+from samovar_plugins.sam2 import saved
 
 __all__ = ["MemoryTracker"]
 
@@ -125,12 +126,39 @@ class MemoryTracker:
         return self._masks()
 
     def snapshot(self) -> Snapshot:
-        """Not yet possible: raises InputError."""
-        raise InputError("the memory engine cannot be saved; leave --checkpoint out or use engine propagate")
+        """See `samovar.tracking.Tracker.snapshot`."""
+        frame = self._latest()
+        objects = [
+            {
+                "id": one.id,
+                "label": one.label,
+                "place": one.place,
+                "coords": one.coords.tolist(),
+                "kinds": one.kinds.tolist(),
+                "tracked": sorted(self._session.frames_tracked_per_obj[one.place]),
+            }
+            for one in self._objects
+        ]
+        memory = {one.place: self._session.output_dict_per_obj[one.place] for one in self._objects}
+        return saved.pack({"number": self._number, "name": frame.name, "objects": objects}, memory, frame.pixels)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Not yet possible: raises InputError."""
-        raise InputError("the memory engine cannot be restored; leave --checkpoint out or use engine propagate")
+        """See `samovar.tracking.Tracker.restore`."""
+        told, memory, pixels = saved.unpack(snapshot, self._device)
+        frame = Image(pixels, name=told["name"])
+        self._session = self._new_session(frame.height, frame.width)
+        self._number, self._objects, self._logits, self._scores = told["number"], [], {}, {}
+        self._look_at(frame)
+        for place in range(1 + max((row["place"] for row in told["objects"]), default=-1)):
+            self._session.obj_id_to_idx(place)
+        for row in told["objects"]:
+            place = row["place"]
+            coords = np.array(row["coords"], np.float32).reshape(-1, 2)
+            self._objects.append(_Object(row["id"], row["label"], place, coords, np.array(row["kinds"], np.int32)))
+            self._session.frames_tracked_per_obj[place] = {number: {"reverse": False} for number in row["tracked"]}
+            self._session.output_dict_per_obj[place] = memory[place]
+            latest = {**memory[place]["cond_frame_outputs"], **memory[place]["non_cond_frame_outputs"]}[self._number]
+            self._logits[place], self._scores[place] = latest["pred_masks"], latest["object_score_logits"]
 
     def logits(self) -> dict[Ident, NDArray[np.float32]]:
         """Each object's low-resolution mask logits in the latest frame, h×w float32."""

@@ -34,6 +34,11 @@ class WithMemory:
         """The segmenter's."""
         return self._segmenter.prompt_kinds
 
+    @property
+    def device(self) -> str:
+        """The segmenter's."""
+        return str(getattr(self._segmenter, "device", "cpu"))
+
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         """The segmenter's."""
         return self._segmenter.encode(images)
@@ -49,5 +54,5 @@ class WithMemory:
         return self._segmenter.decode_bytes(width, height)
 
     def tracker(self) -> Tracker:
-        """A new tracker. The video model is loaded with the first."""
+        """A new tracker. Its model is loaded each time."""
         return self._tracker()

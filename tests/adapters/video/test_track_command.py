@@ -160,6 +160,8 @@ def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
         (("--box", "1,1,9,9", "--json", "--engine", "memory"), b"has no memory of earlier frames"),
         (("--box", "900,900,990,990", "--json"), b"misses the image"),
         (("--box", "1,1,9,9", "--json", "--rate", "5"), b"--rate is for folders"),
+        (("--box", "1,1,9,9", "--json", "--engine", "detections"), b"needs a detector"),
+        (("--source", "faces", "--json", "--engine", "detections", "--checkpoint", "c"), b"keeps no checkpoint"),
     ],
 )
 def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[str, ...], said: bytes) -> None:
@@ -167,6 +169,18 @@ def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[
     assert said in done.stderr
     assert done.stderr.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
+
+
+def test_a_video_of_one_frame_of_odd_size(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Pillow.fromarray(FRAMES[0].pixels[:127, :191]).save(tmp_path / "in" / "only.png")
+    samovar(
+        "track", str(tmp_path / "in"), *PROMPTS, "--out", str(tmp_path / "o.mp4"), "--masks", str(tmp_path / "m.json")
+    )
+    with av.open(str(tmp_path / "o.mp4")) as file:
+        (frame,) = file.decode(video=0)
+    assert (frame.width, frame.height) == (192, 128)
+    assert json.loads((tmp_path / "m.json").read_text())["videos"][0]["width"] == 191
 
 
 def test_a_cut_video_is_tracked_as_far_as_it_goes_with_status_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 
 import samovar
 from samovar import Image, Prompt, Runtime
-from samovar.errors import WeightsError
+from samovar.errors import InputError, WeightsError
 from samovar.tracking import VideoSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.video import memory_tracker
@@ -48,6 +48,24 @@ def test_the_checkpoint_is_a_segmenter_with_memory(sam: Runtime) -> None:
     masks = tracker.start(frame, [Prompt(box=(5, 5, 40, 40), label="a"), Prompt(points=[[60, 30]], id="b")])
     assert (masks.ids, masks.labels, masks.width, masks.height) == ((1, "b"), ("a", None), 80, 60)
     assert tracker.step(frame).ids == (1, "b")
+
+
+def test_a_restored_tracker_goes_on_exactly_as_the_saved_one(sam: Runtime) -> None:
+    random = np.random.default_rng(0)
+    frames = [Image(random.integers(0, 255, (60, 80, 3), np.uint8)) for _ in range(4)]
+    assert isinstance(sam.segmenter, VideoSegmenter)
+    one, other = sam.segmenter.tracker(), sam.segmenter.tracker()
+    assert isinstance(one, MemoryTracker)
+    assert isinstance(other, MemoryTracker)
+    one.start(frames[0], Prompt(box=(5, 5, 40, 40), label="a", id="x"))
+    one.step(frames[1])
+    other.restore(one.snapshot())
+    for tracker in (one, other):
+        tracker.correct("x", Prompt(points=[[20, 20]]))
+        tracker.step(frames[2])
+    assert np.array_equal(one.logits()["x"], other.logits()["x"])
+    with pytest.raises(InputError, match="track from the start"):
+        other.restore({"state": np.array("{}")})
 
 
 def test_a_missing_tensor_is_named(tensors: dict[str, torch.Tensor]) -> None:

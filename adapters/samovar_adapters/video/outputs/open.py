@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +27,17 @@ class TrackSink(Protocol):
         """Finish: after it the output is complete and valid."""
 
 
-def open_masks(path: Path, name: str, numbering: Numbering) -> TrackSink:
-    """MOTS text for `.txt`, COCO-video for `.json`, else a folder of indexed PNGs. Raises InputError."""
+def open_masks(path: str | os.PathLike[str], name: str, numbering: Numbering | None = None) -> TrackSink:
+    """MOTS text for `.txt`, COCO-video for `.json`, else a folder of indexed PNGs.
+
+    Args:
+        name: of the video, for formats that keep it.
+        numbering: shared by several outputs, so that an object has one number in all of them.
+
+    Raises:
+        InputError: another suffix, or a path that cannot be written.
+    """
+    path, numbering = Path(path), numbering or Numbering()
     suffix = path.suffix.lower()
     if suffix == ".txt":
         return MotsText(path, numbering)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
+from samovar.prompts import Ident
 from samovar_adapters.formats.files import check_file
 from samovar_adapters.overlay.draw import draw_overlay
 from samovar_adapters.video.frames.frame import Frame, FrameReader
@@ -36,8 +38,8 @@ class OverlayVideo:
         InputError: a path that cannot be written, or a suffix that no container has.
     """
 
-    def __init__(self, path: Path, frames: FrameReader) -> None:
-        av = load_av()
+    def __init__(self, path: str | os.PathLike[str], frames: FrameReader) -> None:
+        av, path = load_av(), Path(path)
         self.problems: list[SamovarError] = []
         self._path, self._frames, self._av = path, frames, av
         check_file(path, "--out")
@@ -50,6 +52,7 @@ class OverlayVideo:
         self._video: Any = None
         self._sound = self._copy_of(frames.sound_template())
         self._last = -1
+        self._places: dict[Ident, int] = {}
 
     def _copy_of(self, template: Any | None) -> Any | None:
         if template is None:
@@ -64,7 +67,7 @@ class OverlayVideo:
 
     def write(self, frame: Frame, masks: Masks) -> None:
         """Draw and encode one frame, and pass on the sound that was read with it."""
-        picture = draw_overlay(frame.image, masks)
+        picture = draw_overlay(frame.image, self._in_place(masks))
         picture = np.pad(picture, [(0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)], mode="edge")
         if self._video is None:
             self._video = self._stream(picture)
@@ -73,6 +76,14 @@ class OverlayVideo:
         encoded.pts = self._last = max(self._last + 1, round(frame.time / _TICKS))
         self._mux(self._video.encode(encoded))
         self._pass_sound()
+
+    def _in_place(self, masks: Masks) -> Masks:
+        """Every object at its own place in the order of appearance, so that it keeps its colour and its number."""
+        places = [self._places.setdefault(ident, len(self._places)) for ident in masks.ids]
+        shown = dict(zip(places, masks))
+        nothing = Masks.from_crops([np.zeros((0, 0), np.bool_)], [[0, 0]], masks.width, masks.height)
+        rows = [shown.get(place, nothing) for place in range(len(self._places))]
+        return Masks.concat([mask.replace(logits=None, stability=None) for mask in rows]) if rows else masks
 
     def _stream(self, picture: NDArray[np.uint8]) -> Any:
         webm = self._path.suffix.lower() == ".webm"
