@@ -20,6 +20,20 @@ BENCHMARKS = ("cache", "default_quality", "label_studio", "rle")
 # A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
 
+# A torchvision of the same release as torch; it is imported, and none of its compiled operators are used.
+OPENMMLAB = (
+    "torch==2.13.0",
+    "torchvision==0.28.0",
+    "setuptools<81",
+    "ninja",
+    "mmengine==0.10.7",
+    "mmcv-lite==2.1.0",
+    "mmdet==3.3.0",
+    "mmocr==1.0.1",
+    "opencv-python",
+    "transformers>=4.48,<5",  # what their language models were written for
+)
+
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "diffusers", "tests"]
 nox.options.reuse_venv = "yes"
@@ -62,6 +76,7 @@ def tests(session: nox.Session) -> None:
         "--ignore=tests/ocr",
         "--ignore=tests/track",
         "--ignore=tests/label_studio",
+        "--ignore=tests/openmmlab",
         *session.posargs,
     )
 
@@ -171,6 +186,21 @@ def diffusers(session: nox.Session) -> None:
     """Repainting with real diffusion pipelines of several families, tiny."""
     install(session, "--editable", ".[diffusers]", group="plain-test")
     session.run("pytest", "tests/diffusion", *session.posargs)
+
+
+@nox.session(default=False)
+def openmmlab(session: nox.Session) -> None:
+    """MMDetection, MMOCR and MMRotate, the real ones; the first run compiles mmcv's operators and keeps them."""
+    # Of 2023, they want the pkg_resources that newer setuptools lack.
+    bounds = [line for line in CONSTRAINTS.read_text().splitlines() if not line.startswith("setuptools==")]
+    constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
+    constraints.write_text("\n".join(bounds))
+    group = nox.project.dependency_groups(PYPROJECT, "plain-test")
+    session.install("--quiet", "--constraint", str(constraints), "--editable", ".", *OPENMMLAB, *group)
+    session.install("--quiet", "--no-deps", "mmrotate==1.0.0rc1")  # it refuses MMDetection 3.3 as a dependency
+    session.run("python", "-m", "tests.openmmlab.mmcv_ext")
+    # Their own warnings of what has been deprecated since are not errors of ours.
+    session.run("pytest", "-W", "default", "tests/openmmlab", *session.posargs)
 
 
 @nox.session(default=False)

@@ -15,7 +15,7 @@ from samovar.plugins import (
     resolve,
 )
 
-SOURCES = ["faces", "instances", "rapidocr", "tesseract"] + [
+SOURCES = ["faces", "instances", "mmdet", "mmocr", "rapidocr", "tesseract"] + [
     f"{name}{kind}"
     for name in ("coco", "label-studio", "labelme", "yolo")
     for kind in ("", "-boxes", "-points", "-masks")

@@ -1,0 +1,18 @@
+"""MMDetection: masks for any detector by one hook, and any detector as a source of prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from samovar.lazy import lazy
+
+if TYPE_CHECKING:
+    from samovar_adapters.mmdet.hook import SamovarMaskHook
+    from samovar_adapters.mmdet.masker import Masker
+    from samovar_adapters.mmdet.script import with_masks
+
+_HOME = {"Masker": "masker", "SamovarMaskHook": "hook", "with_masks": "script"}
+
+__all__ = ["Masker", "SamovarMaskHook", "with_masks"]
+
+__getattr__ = lazy(__name__, _HOME)

@@ -1,0 +1,40 @@
+"""What follows the name of an OpenMMLab source on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from samovar.errors import InputError, UnknownNameError
+
+__all__ = ["parse"]
+
+
+def parse(source: str, argument: str | None, positions: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
+    """`"CONFIG,CHECKPOINT,text=a cat"` as a dictionary: what has no "=" by position, the rest by name.
+
+    Args:
+        source: the source's name, for messages.
+        argument: as typed.
+        positions: names of the parts that need none, in order; the first is required.
+        settings: names of the others.
+
+    Raises:
+        InputError: nothing where the first is required, or more parts than positions.
+        UnknownNameError: a name that is none of these.
+    """
+    found: dict[str, str] = {}
+    free = list(positions)
+    for part in filter(None, (argument or "").split(",")):
+        name, equals, value = part.partition("=")
+        if equals and name.isidentifier():
+            if name not in (*positions, *settings):
+                known = (*positions, *settings)
+                raise UnknownNameError.among("setting", name, known, f"write it as in {source}:{positions[0].upper()}")
+            found[name] = value
+        elif free:
+            found[free.pop(0)] = part
+        else:
+            raise InputError(f"{source} takes at most {len(positions)} parts without a name; got {argument!r}")
+    if positions[0] not in found:
+        raise InputError(f"{source} needs a {positions[0]}; write it as in {source}:{positions[0].upper()}")
+    return found

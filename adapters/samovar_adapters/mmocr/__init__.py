@@ -1,0 +1,16 @@
+"""MMOCR: its polygons and strings as prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from samovar.lazy import lazy
+
+if TYPE_CHECKING:
+    from samovar_adapters.mmocr.lines import lines_of
+
+_HOME = {"lines_of": "lines"}
+
+__all__ = ["lines_of"]
+
+__getattr__ = lazy(__name__, _HOME)

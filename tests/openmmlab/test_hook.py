@@ -1,0 +1,250 @@
+"""`SamovarMaskHook` in MMDetection's own loops, judged by its own evaluator."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from samovar import Image, Masks
+from samovar.errors import InputError, UnknownNameError
+from samovar_adapters.mmdet import SamovarMaskHook
+from tests.openmmlab.conftest import Watch
+from tests.openmmlab.dataset import CocoSet
+from tests.openmmlab.detectors import loosen
+from tests.openmmlab.runs import PIPELINE, configured, evaluate, runner_of
+from tests.openmmlab.stub import stub_config
+
+BOX = ("coco/bbox_mAP", "coco/bbox_mAP_50", "coco/bbox_mAP_75", "coco/bbox_mAP_s", "coco/bbox_mAP_m", "coco/bbox_mAP_l")
+
+
+def boxes_of(metrics: dict[str, float]) -> list[float]:
+    return [metrics[name] for name in BOX]
+
+
+def predictions(config: Any) -> list[Any]:
+    """What the evaluator is given, sample by sample."""
+    runner = runner_of(config)
+    seen: list[Any] = []
+
+    class Listener:
+        def process(self, data_samples: list[Any], data_batch: Any) -> None:
+            seen.extend(data_samples)
+
+        def evaluate(self, size: int) -> dict[str, float]:
+            return {}
+
+    runner.test_loop.evaluator = Listener()
+    runner.test()
+    return seen
+
+
+def test_the_shipped_config_gives_mask_ap_of_true_boxes_and_the_second_run_encodes_nothing(
+    coco: CocoSet, tmp_path: Path, watch: Watch, new_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the annotated boxes, what is measured is the masks; filled boxes are what one would have without them."""
+    without = evaluate(configured(coco, tmp_path, model=stub_config(), metrics=("bbox",)))
+    seconds, metrics = [], []
+    for _ in range(2):
+        started = time.perf_counter()
+        metrics.append(evaluate(configured(coco, tmp_path, model=stub_config(), hook={"score_thr": 0.0})))
+        seconds.append(time.perf_counter() - started)
+        watch.events.append(watch.events[-1])  # marks the end of a run
+    first, second = metrics
+    half = len(watch.events) // 2
+    encoded = [sum(event.encoded for event in part[:-1]) for part in (watch.events[:half], watch.events[half:])]
+    with capsys.disabled():
+        print(
+            f"\n{len(coco.files)} images, {coco.boxes} true boxes: segm_mAP {first['coco/segm_mAP']:.3f}, "
+            f"segm_mAP_50 {first['coco/segm_mAP_50']:.3f}; "
+            f"first run {encoded[0]} encodes in {seconds[0]:.1f} s, second {encoded[1]} in {seconds[1]:.1f} s"
+        )
+    assert encoded == [len(coco.files), 0]
+    assert second == first
+    assert boxes_of(first) == boxes_of(without), "box AP to the last digit"
+    assert first["coco/bbox_mAP"] == 1, "the detector knows the answer"
+    assert first["coco/segm_mAP"] > 0.3
+
+
+def test_a_real_detector_of_random_weights_keeps_its_box_ap(coco: CocoSet, tmp_path: Path, watch: Watch) -> None:
+    """RTMDet, a real one: 300 boxes an image of padded batches, whatever they show."""
+    torch.manual_seed(0)
+    without = configured(coco, tmp_path, metrics=("bbox",))
+    runner = runner_of(without)
+    loosen(runner.model)
+    torch.save(runner.model.state_dict(), tmp_path / "random.pth")
+    plain = runner.test()
+    config = configured(coco, tmp_path, hook={"max_per_image": 20, "score_thr": 0.0})
+    config.load_from = str(tmp_path / "random.pth")
+    masked = evaluate(config)
+    assert boxes_of(masked) == boxes_of(plain)
+    assert masked["coco/segm_mAP"] >= 0
+    prompts = sum(event.prompts for event in watch.events)
+    assert 10 * len(coco.files) < prompts <= 20 * len(coco.files)
+
+
+def test_one_ragged_batch_an_iteration(coco: CocoSet, tmp_path: Path, watch: Watch) -> None:
+    predictions(configured(coco, tmp_path, model=stub_config(), hook={}))
+    assert [event.images for event in watch.events] == [4] * 5
+
+
+def test_masks_are_of_the_original_image_whatever_the_detector_was_shown(coco: CocoSet, tmp_path: Path) -> None:
+    """The detector sees 320 pixels, padded to a common size in the batch; its masks are the picture's own."""
+    for sample in predictions(configured(coco, tmp_path, model=stub_config(), hook={"rle": False})):
+        image = Image(sample.img_path)
+        predicted = sample.pred_instances
+        assert predicted.masks.shape == (len(predicted.bboxes), image.height, image.width)
+        assert predicted.masks.dtype == torch.bool
+        assert (predicted.mask_scores <= predicted.scores).all()
+        found = Masks.from_array(predicted.masks.numpy())
+        outside = found.boxes - predicted.bboxes.numpy()
+        assert np.abs(outside[found.areas > 0]).mean() < 30, "each mask lies in its box"
+
+
+def test_validation_too(coco: CocoSet, tmp_path: Path) -> None:
+    config = configured(coco, tmp_path, model=stub_config(), hook={})
+    runner = runner_of(config)
+    assert runner.val()["coco/segm_mAP"] > 0.3
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, SamovarMaskHook)]
+    assert not runner.model._forward_hooks, "the detector is left as it was"
+    assert hook.masker.runtime.name == "default"
+
+
+def test_images_without_any_prediction_take_part(coco: CocoSet, tmp_path: Path) -> None:
+    """The first image decides whether COCO evaluation takes masks at all."""
+    config = configured(coco, tmp_path, model=stub_config(blind=(1, 2)), hook={"rle": False})
+    seen = predictions(config)
+    assert [len(sample.pred_instances.masks) == 0 for sample in seen[:3]] == [True, True, False]
+    assert seen[0].pred_instances.masks.shape[1:] == seen[0].ori_shape[:2]
+    for rle in (True, False):
+        config = configured(coco, tmp_path, model=stub_config(blind=tuple(range(1, 21))), hook={"rle": rle})
+        assert evaluate(config).get("coco/segm_mAP", -1) <= 0
+
+
+def test_scores_below_the_threshold_and_boxes_beyond_the_most_get_empty_masks(coco: CocoSet, tmp_path: Path) -> None:
+    hook = {"score_thr": 0.4, "max_per_image": 2, "rle": False}
+    for sample in predictions(configured(coco, tmp_path, model=stub_config(), hook=hook)):
+        predicted = sample.pred_instances
+        full = predicted.masks.flatten(1).any(dim=1)
+        assert len(full) == len(predicted.bboxes), "no box is lost"
+        assert full.nonzero().flatten().tolist() == [0, 1]
+        assert (predicted.mask_scores[2:] == 0).all()
+
+
+def test_boxes_may_be_tightened_to_their_masks(coco: CocoSet, tmp_path: Path) -> None:
+    hook = {"tighten_boxes": True, "box_expand": 0.1, "rle": False}
+    for sample in predictions(configured(coco, tmp_path, model=stub_config(), hook=hook)):
+        masks = Masks.from_array(sample.pred_instances.masks.numpy())
+        full = masks.areas > 0
+        assert np.array_equal(sample.pred_instances.bboxes.numpy()[full], masks.boxes[full])
+
+
+@pytest.mark.parametrize("rle", [True, False])
+def test_masks_that_the_detector_predicts_itself_are_refused_or_replaced(
+    rle: bool, coco: CocoSet, tmp_path: Path
+) -> None:
+    model = stub_config(with_masks=True)
+    with pytest.raises(InputError, match=r'already predicts masks; .* pass existing="replace"'):
+        evaluate(configured(coco, tmp_path, model=model, hook={"rle": rle}))
+    metrics = evaluate(configured(coco, tmp_path, model=model, hook={"rle": rle, "existing": "replace"}))
+    assert metrics["coco/segm_mAP"] > 0.3, "not the empty ones that it predicted"
+
+
+def test_after_an_evaluation_that_failed_the_next_one_is_whole(coco: CocoSet, tmp_path: Path) -> None:
+    config = configured(coco, tmp_path, model=stub_config(with_masks=True), hook={})
+    runner = runner_of(config)
+    with pytest.raises(InputError):
+        runner.test()
+    runner.model.with_masks = False
+    assert runner.test()["coco/segm_mAP"] > 0.3
+
+
+def test_test_time_augmentation(coco: CocoSet, tmp_path: Path, watch: Watch) -> None:
+    """As tools/test.py --tta: every view has boxes of its own; masks are made once, of the merged ones."""
+    views: list[dict[str, Any]] = [
+        {"type": "LoadImageFromFile"},
+        {
+            "type": "TestTimeAug",
+            "transforms": [
+                [{"type": "LoadAnnotations", "with_bbox": True}],
+                [{"type": "Resize", "scale": (320, 256), "keep_ratio": True}],
+                [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
+                [PIPELINE[-1]],
+            ],
+        },
+    ]
+    config = configured(coco, tmp_path, model=stub_config(), hook={}, pipeline=views)
+    nms = {"nms": {"type": "nms", "iou_threshold": 0.9}, "max_per_img": 100}
+    config.model = {"type": "DetTTAModel", "tta_cfg": nms, "module": config.model}
+    metrics = evaluate(config)
+    assert metrics["coco/segm_mAP"] > 0.3
+    assert sum(event.images for event in watch.events) == len(coco.files)
+
+
+def test_a_thousand_boxes_an_image_stay_small(
+    coco: CocoSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As run lengths; as one tensor they would take a thousand times the picture."""
+    from samovar_adapters.mmdet import Masker
+    from samovar_adapters.mmdet.options import MaskOptions
+
+    hook = SamovarMaskHook(rle=True)
+    image = Image(coco.images / coco.files[0])
+    sample = predictions(configured(coco, tmp_path, model=stub_config()))[0]
+    one = sample.pred_instances
+    times = 1000 // len(one.bboxes) + 1
+    del sample.pred_instances
+    from mmengine.structures import InstanceData
+
+    sample.pred_instances = InstanceData(
+        bboxes=one.bboxes.repeat(times, 1)[:1000], scores=torch.ones(1000), labels=torch.zeros(1000, dtype=torch.int64)
+    )
+    masker = Masker(hook.masker.runtime, MaskOptions(rle=True))
+    hook.masker.runtime.embed(image)
+    tracemalloc.start()
+    masker.fill([sample], [image])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    dense = 1000 * image.width * image.height
+    with capsys.disabled():
+        size = f"{image.width}×{image.height}"
+        print(f"\n1,000 boxes at {size}: peak {peak / 2**20:.0f} MiB, {dense / 2**20:.0f} MiB as a tensor")
+    assert len(sample.pred_instances.masks) == 1000
+    assert peak < dense / 2
+
+
+def test_masks_too_large_for_a_tensor_say_what_to_do(coco: CocoSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from samovar_adapters.mmdet import masker
+
+    monkeypatch.setattr(masker, "_DENSE_LIMIT", 1 << 20)
+    with pytest.raises(InputError, match=r"100 masks of 200×100 take .* GiB as a tensor; .* rle=True"):
+        masker._dense(Masks.concat([Masks.from_crops([np.ones((1, 1), bool)], [[0, 0]], 200, 100)] * 100))
+
+
+def test_the_dumper_of_mmdetection_reads_them(coco: CocoSet, tmp_path: Path) -> None:
+    config = configured(coco, tmp_path, model=stub_config(), hook={"rle": False})
+    config.test_evaluator = {"type": "DumpDetResults", "out_file_path": str(tmp_path / "dump.pkl")}
+    evaluate(config)
+    dumped = pickle.loads((tmp_path / "dump.pkl").read_bytes())
+    assert len(dumped) == len(coco.files)
+    assert len(dumped[0]["pred_instances"]["masks"]) == len(dumped[0]["pred_instances"]["bboxes"])
+
+
+def test_an_option_that_does_not_exist_is_one_line() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown option 'score_threshold'; did you mean score_thr\?"):
+        SamovarMaskHook(score_threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("score_thr", 2), ("max_per_image", -1), ("box_expand", -0.6), ("existing", "keep"), ("angle", "le180")],
+)
+def test_an_option_that_cannot_be_is_one_line(option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{option} must be [^\n]*; got [^\n]*$"):
+        SamovarMaskHook(**{option: value})

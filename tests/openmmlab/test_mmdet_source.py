@@ -1,0 +1,111 @@
+"""Real detectors of MMDetection, of random weights, as sources of prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import samovar
+from samovar import Image, Prompt, Prompts
+from samovar.cli.main import cli
+from samovar.errors import InputError, UnknownNameError
+from samovar.kinds import Kind
+from samovar.loading import open_source
+from samovar.testing import PromptSourceTests
+from samovar_adapters.mmdet.source import DetectorBoxes
+from tests.openmmlab.dataset import CocoSet
+from tests.openmmlab.detectors import write_grounding_dino, write_rtmdet
+
+
+@pytest.fixture(scope="module")
+def rtmdet(coco: CocoSet, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`mmdet:` and the config and checkpoint of an RTMDet."""
+    folder = tmp_path_factory.mktemp("rtmdet")
+    write_rtmdet(folder, coco)
+    return f"mmdet:{folder / 'rtmdet.py'},{folder / 'rtmdet.pth'},score_thr=0.0"
+
+
+class TestDetectorBoxes(PromptSourceTests):
+    gives: ClassVar[Sequence[Kind]] = ("box",)
+
+    @pytest.fixture
+    def source(self, rtmdet: str) -> DetectorBoxes:
+        return DetectorBoxes(rtmdet.partition(":")[2])
+
+    @pytest.fixture
+    def images(self, photo: Path) -> list[Image]:
+        return [Image(photo), Image(np.zeros((40, 60, 3), np.uint8))]
+
+
+def test_boxes_come_best_first_with_the_names_of_their_classes(rtmdet: str, photo: Path) -> None:
+    (prompts,) = open_source(rtmdet).prompts([Image(photo)])
+    assert 0 < len(prompts) <= 300
+    assert set(prompts.labels) <= {"thing", "segment"}
+
+
+def test_a_closed_vocabulary_answers_with_the_class_of_that_name(rtmdet: str, photo: Path) -> None:
+    source = open_source(rtmdet)
+    everything = source.prompts([Image(photo)])[0]
+    asked = [Prompts.of([Prompt(text="Segment", label="part", id=7)])]
+    (found,) = source.prompts([Image(photo)], asked)
+    assert len(found) == everything.labels.count("segment") > 0
+    assert set(found.labels) == {"part"}
+    assert set(found.ids) == {7}
+    with pytest.raises(UnknownNameError, match=r"unknown class 'zebra'; known: segment, thing; .* open-vocabulary"):
+        source.prompts([Image(photo)], [Prompts.of([Prompt(text="zebra")])])
+
+
+def test_from_the_command_line_predicted_boxes_become_masks(rtmdet: str, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    few = rtmdet.replace(",score_thr=0.0", "")
+    assert CliRunner().invoke(cli, ["run", str(photo), "--source", few, "--sink", f"coco={out}"]).exit_code == 0
+    assert {category["name"] for category in json.loads(out.read_text())["categories"]} <= {"thing", "segment"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (None, "mmdet needs a config; write it as in mmdet:CONFIG"),
+        ("a.py,b.pth,c.pth", "at most 2 parts without a name"),
+        ("a.py,txt=cat", r"unknown setting 'txt'; did you mean text\?"),
+        ("a.py,score_thr=high", "score_thr must be between 0 and 1; got 'high'"),
+        ("nowhere.py", r"nowhere\.py does not make a detector"),
+    ],
+)
+def test_a_bad_argument_is_one_line(argument: str | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DetectorBoxes(argument)
+
+
+# ---------------------------------------------------------------------------------------------- an open vocabulary
+
+
+@pytest.fixture(scope="module")
+def grounding_dino(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`mmdet:` and the config of a Grounding DINO."""
+    folder = tmp_path_factory.mktemp("grounding-dino")
+    write_grounding_dino(folder)
+    return f"mmdet:{folder / 'grounding_dino.py'},score_thr=0.0"
+
+
+def test_an_open_vocabulary_is_asked_in_words(grounding_dino: str, photo: Path) -> None:
+    """From the text of a prompt to masks, the detector between them: `--text` with a model that takes boxes."""
+    source = open_source(grounding_dino)
+    sam = samovar.load("default", cache="off", lowering=[source])
+    masks = sam.segment(photo, [Prompt(text="a red cup", label="cup"), Prompt(text="cat", id=3)])
+    assert set(masks.labels) == {"cup", None}
+    assert set(masks.ids) == {None, 3}
+    assert len(masks) == 60, "every query answers, at no threshold"
+
+
+def test_words_may_be_given_with_the_detector(grounding_dino: str, photo: Path) -> None:
+    (prompts,) = open_source(f"{grounding_dino},text=cat . dog").prompts([Image(photo)])
+    assert set(prompts.labels) <= {"cat", "dog"}
+    with pytest.raises(InputError, match="finds what is named; add text="):
+        open_source(grounding_dino).prompts([Image(photo)])
