@@ -35,7 +35,7 @@ OPENMMLAB = (
 )
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "diffusers", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "track", "diffusers", "tests"]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 

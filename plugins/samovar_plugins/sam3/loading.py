@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ FILES = ("config.json", "tokenizer.json")
 
 
 def load_sam3(name: str, *, weights: str | None, device: str, dtype: str) -> Sam3Segmenter:
-    """SAM 3, ready on `device`.
+    """SAM 3, ready on `device`, with its own tracker for video, which is loaded when it is asked for.
 
     Args:
         name: "sam3".
@@ -42,6 +43,7 @@ def load_sam3(name: str, *, weights: str | None, device: str, dtype: str) -> Sam
         from samovar_plugins.sam.segmenter import SamSegmenter
         from samovar_plugins.sam.tensors import load_tensors
         from samovar_plugins.sam3.detector import Detector, Words, load_model
+        from samovar_plugins.sam3.memory import memory_tracker
         from samovar_plugins.sam3.segmenter import Sam3Segmenter
         from samovar_plugins.sam3.tracker import build, head_tensors
     except ModuleNotFoundError as error:
@@ -58,7 +60,8 @@ def load_sam3(name: str, *, weights: str | None, device: str, dtype: str) -> Sam
     with torch.inference_mode():
         parts = build(detector.trunk, State(tensors, device, chosen), vit.image_size, vit.patch_size)
     mark = fingerprint(name, path, chosen)
-    return Sam3Segmenter(SamSegmenter(parts, fingerprint=mark, device=device, dtype=chosen), detector)
+    visual = SamSegmenter(parts, fingerprint=mark, device=device, dtype=chosen)
+    return Sam3Segmenter(visual, detector, partial(memory_tracker, folder, device=device, dtype=chosen))
 
 
 def _folder(path: Path) -> Path:

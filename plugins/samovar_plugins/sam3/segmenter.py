@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -18,6 +18,7 @@ from samovar.kinds import Kind
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
+from samovar.tracking import Tracker
 from samovar_plugins.sam.enlarge import direct
 from samovar_plugins.sam.outlines import outline
 from samovar_plugins.sam.segmenter import SamSegmenter
@@ -37,10 +38,12 @@ class Sam3Segmenter:
     Args:
         visual: answers points, boxes and masks; its embeddings have "trunk".
         detector: answers text.
+        memory: makes a tracker of the same weights; see `samovar.tracking.VideoSegmenter`.
     """
 
-    def __init__(self, visual: SamSegmenter, detector: Detector) -> None:
+    def __init__(self, visual: SamSegmenter, detector: Detector, memory: Callable[[], Tracker]) -> None:
         self.visual = visual
+        self._memory = memory
         self._detector = detector
         # The detector's features of the last image: a memo, replaced as a whole, so that threads only ever miss.
         self._last: tuple[weakref.ref[Embedding], Any] | None = None
@@ -59,6 +62,10 @@ class Sam3Segmenter:
     def device(self) -> str:
         """Where it runs."""
         return self.visual.device
+
+    def tracker(self) -> Tracker:
+        """A new tracker. Its model is loaded each time."""
+        return self._memory()
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         """One embedding an image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,15 @@ TRACKER = {
 }
 
 
-def reference(seed: int = 0) -> Any:
-    """transformers' own model, with weights large enough for prompts to matter."""
+def reference(seed: int = 0, width: int = 32) -> Any:
+    """transformers' own model, with weights large enough for prompts to matter.
+
+    Args:
+        width: of its layers; the attention to memory takes more than 64.
+    """
     torch.manual_seed(seed)
-    model = Sam3VideoModel(Sam3VideoConfig(detector_config=DETECTOR, tracker_config=TRACKER)).eval()
+    detector, tracker = (json.loads(json.dumps(part).replace(": 32", f": {width}")) for part in (DETECTOR, TRACKER))
+    model = Sam3VideoModel(Sam3VideoConfig(detector_config=detector, tracker_config=tracker)).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():

@@ -1,0 +1,53 @@
+"""SAM 3 follows objects with its own memory, as transformers' video model does on the same weights.
+
+A few frames only: memory is kept in bfloat16, and random weights blow the rounding of one frame up in the next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers", reason="nox -s models installs it")
+
+import torch
+from PIL import Image as Pillow
+from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import Sam3TrackerVideoInferenceSession
+
+import samovar
+from samovar import Image, Prompt
+from samovar.tracking import VideoSegmenter
+from samovar_plugins.sam2.memory import MemoryTracker
+from tests.plugins.sam3.tiny import reference, save
+
+
+def test_masks_are_those_of_the_published_tracker(tmp_path: Path) -> None:
+    model = reference(width=128)
+    sam = samovar.load("sam3", weights=save(model, tmp_path / "sam3"), device="cpu", dtype="float32", cache="off")
+    assert isinstance(sam.segmenter, VideoSegmenter)
+    ours = sam.segmenter.tracker()
+    assert isinstance(ours, MemoryTracker)
+
+    random = np.random.default_rng(4)
+    frames = [Image(random.integers(0, 255, (90, 120, 3), np.uint8)) for _ in range(4)]
+
+    def tensor(frame: Image) -> torch.Tensor:
+        small = np.array(Pillow.fromarray(frame.pixels).resize((112, 112)))
+        return (torch.from_numpy(small).permute(2, 0, 1).float() / 255 - 0.5)[None] / 0.5
+
+    theirs = model.tracker_model
+    theirs.vision_encoder = ours._model.vision_encoder  # in the whole model its encoder is the detector's
+    session = Sam3TrackerVideoInferenceSession(video_height=90, video_width=120, dtype=torch.float32)
+    click = torch.tensor([60 / 120, 45 / 90]) * 112
+    points = {"point_coords": click[None, None, None], "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
+    session.add_point_inputs(session.obj_id_to_idx(1), 0, points)
+    session.obj_with_new_inputs = [1]
+    ours.start(frames[0], Prompt(points=[[60, 45]]))
+    for number, frame in enumerate(frames):
+        if number:
+            ours.step(frame)
+        with torch.inference_mode():
+            expected = theirs(inference_session=session, frame=tensor(frame)).pred_masks[0, 0].numpy()
+        assert np.abs(ours.logits()[1] - expected).max() <= 1e-3, number
