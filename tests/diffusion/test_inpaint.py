@@ -1,4 +1,4 @@
-"""`inpaint` over real pipelines of four families, tiny, with random weights, saved and loaded as published."""
+"""`inpaint` over real pipelines of five families, tiny, with random weights, saved and loaded as published."""
 
 from __future__ import annotations
 
@@ -318,4 +318,4 @@ def test_the_published_sizes_are_read_off_the_pipeline(pipelines: dict[str, Any]
     read = {
         name: (found.native, found.multiple) for name, found in ((n, Signature.of(p)) for n, p in pipelines.items())
     }
-    assert read == {"sd15": (64, 8), "sdxl": (64, 8), "kandinsky22": (64, 64), "controlnet": (64, 8)}
+    assert read == {"sd15": (64, 8), "sdxl": (64, 8), "sd3": (64, 16), "kandinsky22": (64, 64), "controlnet": (64, 8)}

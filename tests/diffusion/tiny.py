@@ -101,7 +101,44 @@ def controlnet(folder: Path) -> Any:
     )
 
 
-BUILDERS = {"sd15": sd15, "sdxl": sdxl, "kandinsky22": kandinsky22, "controlnet": controlnet}
+def sd3(folder: Path) -> Any:
+    torch.manual_seed(0)
+    tokenizer = _tokenizer(folder)
+    return diffusers.StableDiffusion3InpaintPipeline(
+        transformer=diffusers.SD3Transformer2DModel(
+            sample_size=SIDE // 8,
+            patch_size=2,
+            in_channels=16,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_projection_dim=_WIDTH,
+            joint_attention_dim=2 * _WIDTH,
+            pooled_projection_dim=2 * _WIDTH,
+            out_channels=16,
+        ),
+        vae=_vae(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        text_encoder=transformers.CLIPTextModelWithProjection(_clip_text(projection_dim=_WIDTH)),
+        tokenizer=tokenizer,
+        text_encoder_2=transformers.CLIPTextModelWithProjection(_clip_text(projection_dim=_WIDTH)),
+        tokenizer_2=tokenizer,
+        text_encoder_3=transformers.T5EncoderModel(
+            transformers.T5Config(
+                vocab_size=64,
+                d_model=2 * _WIDTH,
+                d_kv=8,
+                d_ff=37,
+                num_layers=1,
+                num_heads=4,
+                feed_forward_proj="gated-gelu",
+            )
+        ),
+        tokenizer_3=_t5_tokenizer(),
+    )
+
+
+BUILDERS = {"sd15": sd15, "sdxl": sdxl, "sd3": sd3, "kandinsky22": kandinsky22, "controlnet": controlnet}
 
 
 def safety_checker() -> tuple[Any, Any]:
@@ -140,14 +177,14 @@ def _ddim() -> Any:
     )
 
 
-def _vae() -> Any:
+def _vae(**given: Any) -> Any:
     return diffusers.AutoencoderKL(
         block_out_channels=(_WIDTH,) * 4,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
         norm_num_groups=8,
         sample_size=SIDE,
+        **{"latent_channels": 4, **given},
     )
 
 
@@ -177,6 +214,13 @@ def _clip_text(**given: Any) -> Any:
         vocab_size=1000,
         **given,
     )
+
+
+def _t5_tokenizer() -> Any:
+    """T5's tokenizer over single letters."""
+    letters = [(letter, -3.0) for letter in "\N{LOWER ONE EIGHTH BLOCK}abcdefghijklmnopqrstuvwxyz"]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
+    return transformers.T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=77)
 
 
 def _tokenizer(folder: Path) -> Any:
