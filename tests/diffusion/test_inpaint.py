@@ -1,4 +1,4 @@
-"""`inpaint` over real pipelines of five families, tiny, with random weights, saved and loaded as published."""
+"""`inpaint` over real pipelines of six families, tiny, with random weights, saved and loaded as published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samovar.errors import Cancelled, DeviceError, InputError, MaskError, Samova
 from samovar_adapters.diffusers import inpaint, inpaint_batch, load_pipeline
 from samovar_adapters.diffusers.signature import Signature
 from samovar_adapters.inpaint import Edges
-from tests.diffusion.tiny import BUILDERS, SIDE, safety_checker
+from tests.diffusion.tiny import BUILDERS, SIDE, flux_fill, safety_checker
 
 FAMILIES = list(BUILDERS)
 
@@ -163,6 +163,19 @@ def test_small_objects_in_large_photos_are_seen_at_the_models_own_size(pipelines
     finally:
         hook.remove()
     assert seen == [(SIDE // 8, SIDE // 8)]
+
+
+def test_flux_fill_which_has_a_size_of_its_own(tmp_path: Path) -> None:
+    flux_fill(tmp_path / "tokenizer").save_pretrained(tmp_path / "saved")
+    pipeline = load_pipeline(tmp_path / "saved", device="cpu")
+    pipeline.set_progress_bar_config(disable=True)
+    found = Signature.of(pipeline)
+    assert (found.native, found.multiple) == (1024, 16)
+    image, mask = scene(330, 210), box_mask(330, 210, 20, 10, 80, 60)
+    first, again = (inpaint(pipeline, image, mask, "a cat", seed=0, size=SIDE, num_inference_steps=2) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert np.array_equal(first[~mask], image[~mask])
+    assert (first[mask] != image[mask]).any(axis=1).mean() > 0.95
 
 
 # -------------------------------------------------------------------------------------------------- how it is called

@@ -10,7 +10,7 @@ import diffusers
 import torch
 import transformers
 
-__all__ = ["BUILDERS", "SIDE", "safety_checker"]
+__all__ = ["BUILDERS", "SIDE", "flux_fill", "safety_checker"]
 
 SIDE = 64
 """What the tiny pipelines call their native size, in pixels."""
@@ -123,18 +123,33 @@ def sd3(folder: Path) -> Any:
         tokenizer=tokenizer,
         text_encoder_2=transformers.CLIPTextModelWithProjection(_clip_text(projection_dim=_WIDTH)),
         tokenizer_2=tokenizer,
-        text_encoder_3=transformers.T5EncoderModel(
-            transformers.T5Config(
-                vocab_size=64,
-                d_model=2 * _WIDTH,
-                d_kv=8,
-                d_ff=37,
-                num_layers=1,
-                num_heads=4,
-                feed_forward_proj="gated-gelu",
-            )
-        ),
+        text_encoder_3=_t5(),
         tokenizer_3=_t5_tokenizer(),
+    )
+
+
+def flux_fill(folder: Path) -> Any:
+    torch.manual_seed(0)
+    return diffusers.FluxFillPipeline(
+        # The latents, those of the masked image, and the mask: packed two by two.
+        transformer=diffusers.FluxTransformer2DModel(
+            in_channels=16 * 4 * 2 + 8 * 8 * 4,
+            out_channels=16 * 4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=2 * _WIDTH,
+            pooled_projection_dim=_WIDTH,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=True,
+        ),
+        vae=_vae(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        text_encoder=transformers.CLIPTextModel(_clip_text()),
+        tokenizer=_tokenizer(folder),
+        text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(),
     )
 
 
@@ -213,6 +228,20 @@ def _clip_text(**given: Any) -> Any:
         pad_token_id=1,
         vocab_size=1000,
         **given,
+    )
+
+
+def _t5() -> Any:
+    return transformers.T5EncoderModel(
+        transformers.T5Config(
+            vocab_size=64,
+            d_model=2 * _WIDTH,
+            d_kv=8,
+            d_ff=37,
+            num_layers=1,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+        )
     )
 
 
