@@ -15,7 +15,9 @@ import nox
 ROOT = Path(__file__).resolve().parent
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-LABEL_STUDIO = "label-studio==1.23.2"
+LABEL_STUDIO = ("label-studio==1.23.2",)
+# It does not say that it needs redis and rq.
+LABEL_STUDIO_ML = ("label-studio-ml==1.0.9", "redis", "rq")
 BENCHMARKS = ("cache", "default_quality", "label_studio", "rle")
 # A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
@@ -171,13 +173,18 @@ def label_studio(session: nox.Session) -> None:
     """A real Label Studio, the backend, and a real browser; screenshots are kept in the session's tmp folder."""
     install(session, "--editable", ".[label-studio]", "playwright>=1.49", group="plain-test")
     with_program(session, "chromium", "chromium")
-    # Its pins and ours have nothing to do with each other: an environment of its own.
-    studio = ROOT / ".nox" / LABEL_STUDIO.replace("==", "-")
-    if not (studio / "bin" / "label-studio").exists():
-        session.run("python", "-m", "venv", "--clear", str(studio))
-        session.run(str(studio / "bin" / "python"), "-m", "pip", "install", "--quiet", LABEL_STUDIO, external=True)
-    pictures = Path(session.create_tmp()).resolve() / "screenshots"
-    env = {"SAMOVAR_LABEL_STUDIO": str(studio / "bin" / "label-studio"), "SAMOVAR_SCREENSHOTS": str(pictures)}
+    # Their pins, each other's and ours have nothing in common: environments of their own.
+    for packages in (LABEL_STUDIO, LABEL_STUDIO_ML):
+        folder = ROOT / ".nox" / packages[0].replace("==", "-")
+        if not (folder / "complete").exists():
+            session.run("python", "-m", "venv", "--clear", str(folder))
+            session.run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages, external=True)
+            (folder / "complete").touch()
+    env = {
+        "SAMOVAR_LABEL_STUDIO": str(ROOT / ".nox" / LABEL_STUDIO[0].replace("==", "-") / "bin" / "label-studio"),
+        "SAMOVAR_LABEL_STUDIO_ML": str(ROOT / ".nox" / LABEL_STUDIO_ML[0].replace("==", "-") / "bin" / "python"),
+        "SAMOVAR_SCREENSHOTS": str(Path(session.create_tmp()).resolve() / "screenshots"),
+    }
     session.run("pytest", "tests/label_studio", *session.posargs, env=env)
 
 

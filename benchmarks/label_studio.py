@@ -125,7 +125,18 @@ def backend(name: str, weights: Path | None, cache: str) -> Iterator[Backend]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "samovar", "label-studio", "--port", str(port), "--model", name, "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "samovar",
+        "label-studio",
+        "--port",
+        str(port),
+        "--model",
+        name,
+        "--quiet",
+        "--no-warm-up",
+    ]
     command += ["--cache", cache, "--timeout", "280", *(() if weights is None else ("--weights", str(weights)))]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "2"})
     try:
@@ -156,7 +167,7 @@ def _alone(name: str, weights: Path | None, folder: Path) -> None:
     kept, again = [], []
     with backend(name, weights, str(folder / "cache")) as caching, backend(name, weights, "off") as forgetful:
         first, _ = caching.click(picture, 40, 40)
-        for step in range(3 if weights else 7):
+        for step in range(2 if weights else 7):
             kept += [caching.click(picture, 41 + 2 * step + part, 45)[0] for part in (0, 1)]
             again.append(forgetful.click(picture, 41 + 2 * step, 45)[0])
         print(_row(name, "first", first, statistics.median(again)))
@@ -168,7 +179,7 @@ def _alone(name: str, weights: Path | None, folder: Path) -> None:
 def _crowd(name: str, folder: Path, annotators: int, seconds: float) -> None:
     """Each annotator clicks on a picture of their own, as fast as answers come."""
     shown = pictures(annotators)
-    model = samovar.load(name, cache="off")
+    model = samovar.load(name, cache=str(folder / "expected"))
     places = [(25.0 + 10 * (step % 6), 30.0 + 10 * (step // 6)) for step in range(24)]
     expected = [
         [model.segment(data, samovar.Prompt(points=[(x * WIDTH / 100, y * HEIGHT / 100)])) for x, y in places]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -29,6 +30,8 @@ def server_options(command: Command) -> Command:
                      help="The largest request that is read."),
         click.option("--lower", "lowering", multiple=True, metavar="SOURCE[=ARG]",
                      help="A prompt source for kinds of prompt that the model does not take (text, say)."),
+        click.option("--warm-up/--no-warm-up", default=True, show_default=True,
+                     help="Segment something once the model is loaded, for what it compiles on first use."),
         click.option("--json-logs", is_flag=True, help="Logs as one JSON object a line."),
         click.option("--quiet", "-q", is_flag=True, help="Log only what goes wrong."),
     ]  # fmt: skip
@@ -72,14 +75,14 @@ def start(port: int, options: dict[str, Any], routes: Callable[..., list[Any]]) 
 
     need_packages()
     host, seconds, encoders = options.pop("host"), options.pop("seconds"), options.pop("encoders")
-    quiet, as_json = options.pop("quiet"), options.pop("json_logs")
+    quiet, as_json, warm_up = options.pop("quiet"), options.pop("json_logs"), options.pop("warm_up")
     auth = _pair(options.pop("auth"))
     most = parse_bytes(options.pop("max_body"))
     model = options.pop("model")
-    if not any(mark in model for mark in "./\\~"):
+    if not Path(model).expanduser().exists():
         find_segmenter(model)
     limits = Limits(encoders=encoders, seconds=seconds)
-    engine = Engine(partial(load, model, **options), name=model, limits=limits, warm_up=True)
+    engine = Engine(partial(load, model, **options), name=model, limits=limits, warm_up=warm_up)
     bodies = Bodies(most, max(MAX_BODIES, most))
     app = create_app(engine, bodies=bodies, routes=routes(engine, bodies), auth=auth)
     run(app, host, port, as_json=as_json, quiet=quiet)

@@ -1,0 +1,145 @@
+"""The command as a process: told to stop under load, given too much, and without a Label Studio."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.serve.served import flat
+
+CONFIG = """<View><Image name="image" value="$image"/>
+<BrushLabels name="brush" toName="image"><Label value="cat"/></BrushLabels>
+<KeyPointLabels name="point" toName="image" smart="true"><Label value="cat"/></KeyPointLabels></View>"""
+
+
+@contextmanager
+def backend(tmp_path: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "samovar", "label-studio", "--port", str(port), "--json-logs"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, "--cache", str(tmp_path / "cache"), *options], stdout=stream, stderr=stream
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+        yield url, process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def click(picture: str) -> bytes:
+    value = {"x": 50, "y": 50, "width": 1, "keypointlabels": ["cat"]}
+    drawn = [{"type": "keypointlabels", "to_name": "image", "is_positive": True, "value": value}]
+    tasks = [{"id": 1, "data": {"image": picture}}]
+    return json.dumps({"tasks": tasks, "label_config": CONFIG, "params": {"context": {"result": drawn}}}).encode()
+
+
+def data_url(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def post(url: str, body: bytes) -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+@pytest.mark.slow
+def test_told_to_stop_under_load_it_answers_what_it_has_taken_on(tmp_path: Path) -> None:
+    answers: list[tuple[int, dict[str, object]]] = []
+    refused: list[object] = []
+
+    def annotate(index: int) -> None:
+        try:
+            for step in range(500):
+                answers.append(post(url, click(data_url(flat(index * 10, step % 4)))))  # noqa: PERF401
+        except urllib.error.URLError as error:
+            refused.append(error.reason)
+
+    with backend(tmp_path) as (url, process, log):
+        post(url, click(data_url(flat(1))))
+        annotators = [threading.Thread(target=annotate, args=(index,)) for index in range(8)]
+        for one in annotators:
+            one.start()
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        for one in annotators:
+            one.join(60)
+        assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert len(answers) > 8
+        # Not accepted any more: the one way in which a request may end without an answer.
+        assert [type(reason) for reason in refused] == [ConnectionRefusedError] * 8
+        assert {status for status, _ in answers} == {200}
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert not [line for line in lines if line["level"] in ("error", "critical")]
+
+
+@pytest.mark.slow
+def test_too_large_a_request_is_refused_and_the_server_stays_small(tmp_path: Path) -> None:
+    with backend(tmp_path, "--max-body", "4MiB") as (url, process, _):
+        post(url, click(data_url(flat(1))))
+        before = memory(process.pid)
+        body = click("data:image/png;base64," + "A" * (50 << 20))
+        for _ in range(3):
+            with suppress(OSError):  # refused while it was still being sent, which breaks the pipe
+                assert post(url, body)[0] == 413
+        assert memory(process.pid) - before < 100 << 20
+        assert post(url, click(data_url(flat(2))))[0] == 200
+
+
+@pytest.mark.slow
+def test_without_a_label_studio_clicks_say_so_and_the_backend_goes_on(tmp_path: Path) -> None:
+    with backend(tmp_path, "--url", "http://127.0.0.1:9", "--api-key", "abc") as (url, _, _):
+        status, said = post(url, click("/data/upload/1/a.png"))
+        assert status == 400
+        assert "check that Label Studio serves it" in str(said["error"])
+        assert "abc" not in str(said)
+        assert post(url, click(data_url(flat(2))))[0] == 200
+
+
+def test_a_wrong_model_address_or_password_is_found_out_before_anything_listens() -> None:
+    for options, says in (
+        (("--model", "no-such-model"), "unknown model"),
+        (("--url", "localhost:8080"), "expected Label Studio's address"),
+        (("--auth", "nobody"), "USER:PASSWORD"),
+        (("--source", "no-such-source"), "unknown prompt source"),
+    ):
+        command = [sys.executable, "-m", "samovar", "label-studio", "--port", "0", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 2, done.stderr
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def memory(process: int) -> int:
+    """Bytes of resident memory."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
