@@ -24,7 +24,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"samovar.testing.{name}"
-        for name in ("compare", "decoding", "encoding", "segmenters", "sinks", "sources", "tiers")
+        for name in ("compare", "decoding", "encoding", "segmenters", "sinks", "sources", "tiers", "trackers")
     )
 )
 
@@ -32,5 +32,6 @@ from samovar.testing.segmenters import SegmenterTests  # noqa: E402
 from samovar.testing.sinks import MaskSinkTests  # noqa: E402
 from samovar.testing.sources import PromptSourceTests  # noqa: E402
 from samovar.testing.tiers import CacheTierTests  # noqa: E402
+from samovar.testing.trackers import TrackerTests  # noqa: E402
 
-__all__ = ["CacheTierTests", "MaskSinkTests", "PromptSourceTests", "SegmenterTests"]
+__all__ = ["CacheTierTests", "MaskSinkTests", "PromptSourceTests", "SegmenterTests", "TrackerTests"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import samovar
 from samovar import Image, Masks, Prompt, Runtime
 from samovar.errors import InputError, PromptError
+from samovar.testing import TrackerTests
 from samovar.tracking import Tracker
 from samovar_adapters.video.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
@@ -24,8 +27,10 @@ def mask_prompt(truth: np.ndarray, **more: object) -> Prompt:
     return Prompt(mask=Masks.from_array(truth[None]), **more)  # type: ignore[arg-type]
 
 
-def test_it_is_a_tracker(sam: Runtime) -> None:
-    assert isinstance(PropagateTracker(sam), Tracker)
+class TestPropagate(TrackerTests):
+    @pytest.fixture
+    def new_tracker(self, sam: Runtime) -> Callable[[], Tracker]:
+        return lambda: PropagateTracker(sam)
 
 
 def test_a_moving_ball_is_followed_from_a_box(sam: Runtime) -> None:

@@ -5,6 +5,7 @@ A few frames only: memory is kept in bfloat16, and random weights blow the round
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,24 @@ from PIL import Image as Pillow
 from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import Sam3TrackerVideoInferenceSession
 
 import samovar
-from samovar import Image, Prompt
-from samovar.tracking import VideoSegmenter
+from samovar import Image, Prompt, Runtime
+from samovar.testing import TrackerTests
+from samovar.tracking import Tracker, VideoSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from tests.plugins.sam3.tiny import reference, save
+
+
+@pytest.fixture(scope="module")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    folder = save(reference(width=128), tmp_path_factory.mktemp("weights") / "sam3")
+    return samovar.load("sam3", weights=folder, device="cpu", dtype="float32", cache="off")
+
+
+class TestMemory(TrackerTests):
+    @pytest.fixture
+    def new_tracker(self, sam: Runtime) -> Callable[[], Tracker]:
+        assert isinstance(sam.segmenter, VideoSegmenter)
+        return sam.segmenter.tracker
 
 
 def test_masks_are_those_of_the_published_tracker(tmp_path: Path) -> None:
