@@ -38,7 +38,7 @@ def replace_background(
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used; no mask at all, or nothing but mask.
-        Whatever the painter raises.
+        SamovarError: whatever the painter raises.
     """
     picture = Image(image)
     found = as_masks(masks, picture.width, picture.height)

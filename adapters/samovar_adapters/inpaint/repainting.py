@@ -57,7 +57,7 @@ def repaint(pixels: NDArray[np.uint8], masks: Masks, painter: Painter, edges: Ed
 
     Raises:
         MaskError: an empty mask, or masks of another size.
-        Whatever the painter raises.
+        SamovarError: whatever the painter raises.
     """
     (result,) = repaint_batch([pixels], [masks], painter, edges or Edges())
     if isinstance(result, SamovarError):
