@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["click_in_new_process", "sam_weights"]
+__all__ = ["Click", "sam_weights"]
 
 
 def sam_weights(folder: Path, name: str) -> Path | None:
@@ -36,35 +36,59 @@ def sam_weights(folder: Path, name: str) -> Path | None:
 
 CLICK = """
 import json, sys, time
+import numpy as np
 import samovar
-model, weights, cache, image = json.loads(sys.argv[1])
+model, weights, cache, other, image = json.loads(sys.argv[1])
 runtime = samovar.load(model, weights=weights, cache=cache, device="cpu")
 prompt = samovar.Prompt(points=[[60, 50]])
-if weights is None:  # load what is compiled, with another picture
-    import numpy as np
+if other is not None:  # an earlier click, on another picture that is in a cache of its own: loads what is compiled
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-    samovar.Runtime(runtime.segmenter).segment(noise, prompt)
-wall, cpu = time.perf_counter(), time.process_time()
+    samovar.Runtime(runtime.segmenter, cache=other).segment(noise, prompt)
+began = time.perf_counter()
 masks = runtime.segment(image, prompt)
-wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+wall = time.perf_counter() - began
 runtime.cache.close()
-print(json.dumps([wall, cpu, masks.to_coco_rle()[0]["counts"]]))
+print(json.dumps([wall, masks.to_coco_rle()[0]["counts"]]))
 """
 
 
-def click_in_new_process(model: str, weights: Path | None, cache: str, image: Path) -> tuple[float, float, str]:
-    """Wall and CPU seconds from click to mask in a process that has just loaded the model, and the mask."""
-    arguments: list[Any] = [model, None if weights is None else str(weights), cache, str(image)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    began = time.perf_counter()
-    out = subprocess.run(
-        [sys.executable, "-c", CLICK, json.dumps(arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    if out.returncode != 0:
-        raise SystemExit(f"after {time.perf_counter() - began:.0f} s: {out.stderr[-2000:]}")
-    wall, cpu, mask = json.loads(out.stdout.splitlines()[-1])
-    return wall, cpu, mask
+@dataclass(frozen=True)
+class Click:
+    """One click on one image, each time in a process of its own that has just loaded the model.
+
+    Args:
+        model, weights: as `samovar.load` takes them.
+        folder: for caches.
+        image: the picture's file.
+    """
+
+    model: str
+    weights: Path | None
+    folder: Path
+    image: Path
+
+    def __call__(self, *, cached: bool = True, alias: bool = True, first: bool = False) -> float:
+        """Seconds from click to mask.
+
+        Args:
+            cached: whether there is a cache.
+            alias: whether it knows the picture's file; otherwise the picture must be decoded.
+            first: whether it is the process's first click of all.
+        """
+        cache = self.folder / f"cache-{self.model}"
+        if not alias:
+            (cache / "v1" / "aliases.table").unlink()
+        weights = None if self.weights is None else str(self.weights)
+        other = None if first else str(self.folder / f"other-{self.model}")
+        arguments: list[Any] = [self.model, weights, str(cache) if cached else "off", other, str(self.image)]
+        out = subprocess.run(
+            [sys.executable, "-c", CLICK, json.dumps(arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        if out.returncode != 0:
+            raise SystemExit(out.stderr[-2000:])
+        wall, _ = json.loads(out.stdout.splitlines()[-1])
+        return float(wall)

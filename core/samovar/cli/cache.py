@@ -75,10 +75,10 @@ def warm(paths: tuple[str, ...], batch: int, readers: int, as_json: bool, quiet:
             elif as_json:
                 click.echo(json.dumps({"image": str(outcome.source), "status": outcome.status}))
             bar.set_postfix({name: count for name, count in tally.items() if count}, refresh=False)
-    runtime.cache.flush()
+    runtime.cache.close()
     if not quiet:
         summary = f"{tally['encoded']} encoded, {tally['present']} there already, {tally['failed']} failed"
-        click.echo(summary, err=True)
+        click.echo(summary + _made_room(runtime.cache), err=True)
     return 1 if tally["failed"] else 0
 
 
@@ -190,6 +190,17 @@ def _seconds(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
 
 
+def _made_room(opened: Cache) -> str:
+    """What the summary adds where the disk tier is too small for all that was put into it."""
+    from samovar.sizes import format_bytes
+
+    counts = opened.stack.counter.total()
+    dropped = sum(count.evictions for (tier, _), count in counts.items() if tier == "disk")
+    if not dropped or opened.disk is None:
+        return ""
+    return f"; {dropped} older ones dropped to stay within {format_bytes(opened.disk.max_bytes)} (see the setting disk)"
+
+
 def _failed(source: str, message: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"image": source, "status": "failed", "error": message}))
@@ -214,12 +225,13 @@ def _plain(row: TierStats) -> dict[str, Any]:
 def _table(rows: Sequence[TierStats]) -> str:
     from samovar.sizes import format_bytes
 
-    cells = [["tier", "model", "entries", "bytes", "hits", "misses", "evicted", "damaged", "saved"]]
+    cells = [["tier", "model", "entries", "bytes", "hits", "misses", "put", "evicted", "damaged", "failed", "seconds"]]
     for row in rows:
         counts = row.counts
-        numbers = [counts.hits, counts.misses, counts.evictions, counts.damaged]
+        numbers = [counts.hits, counts.misses, counts.puts, counts.evictions, counts.damaged, counts.failures]
         held = [row.tier, row.model, str(row.entries), format_bytes(row.nbytes)]
-        cells.append([*held, *map(str, numbers), f"{counts.saved:.1f} s"])
+        seconds = f"{counts.spent:.1f} spent" if counts.spent else f"{counts.saved:.1f} saved"
+        cells.append([*held, *map(str, numbers), seconds])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join(
         "  ".join(

@@ -271,17 +271,23 @@ class Masks:
         for index, box in enumerate(self.boxes.astype(np.int64).tolist()):
             yield dense.crop_of(self.runs, index, box), box[0], box[1]
 
-    def as_prompt(self) -> Prompt:
+    def as_prompt(self, points: ArrayLike | None = None, point_labels: ArrayLike | None = None) -> Prompt:
         """The one mask as a prompt: its logits if it has them, else its pixels; with its label and id.
 
-        Raises MaskError unless there is exactly one mask.
+        Args:
+            points: K×2 clicks that correct it, `(x, y)` in pixels.
+            point_labels: K, 1 for object and 0 for background; all 1 if not given.
+
+        Raises:
+            MaskError: not exactly one mask.
+            PromptError: malformed points or labels.
         """
         from samovar.prompts import Prompt
 
         if len(self) != 1:
             raise MaskError(f"a prompt is made of one mask; got {len(self)}; index them, e.g. masks[0].as_prompt()")
         rough = self if self.logits is None else self.logits[0]
-        return Prompt(mask=rough, label=self.labels[0], id=self.ids[0])
+        return Prompt(points=points, point_labels=point_labels, mask=rough, label=self.labels[0], id=self.ids[0])
 
     # ------------------------------------------------------------------------------------------------- compared
 

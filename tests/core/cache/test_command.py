@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,3 +214,24 @@ def test_warming_a_cache_that_cannot_be_written_to_ends_at_once(folder: Path, tm
     assert warning.startswith("the disk tier of the cache is not used for now: NotADirectoryError")
     assert error.startswith("samovar: what is encoded cannot be kept: NotADirectoryError")
     assert result.returncode == 1
+
+
+def test_warming_more_than_fits_says_what_was_dropped_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("warm", folder)
+    held = lines(invoke("stats", "--json"))
+    budget = sum(row["bytes"] for row in held if row["tier"] == "disk") // 2
+    invoke("clear", "--yes")
+    monkeypatch.setenv("SAMOVAR_CACHE_DISK", f"{budget}B")
+    result = invoke("warm", folder)
+    assert re.search(
+        r"5 encoded, .* [1-4] older ones dropped to stay within .* \(see the setting disk\)", result.stderr
+    )
+
+
+def test_the_table_tells_what_encoding_took_and_what_hits_saved(folder: Path) -> None:
+    invoke("warm", folder)
+    CliRunner().invoke(cli, ["segment", str(folder / "0.png"), "--point", "40,30", "--json"], standalone_mode=False)
+    rows = {line.split()[0]: line.split() for line in invoke("stats").stdout.splitlines()}
+    assert rows["encoder"][-1] == "spent"
+    assert rows["disk"][-1] == "saved"
+    assert rows["encoder"][rows["tier"].index("put") + 1] == "5", "the size is two words"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samovar.errors import MaskError
+from samovar.errors import MaskError, PromptError
 from samovar.masks import Masks
 from tests.core.masks.shapes import Stack, blobs, stacks
 
@@ -197,6 +197,18 @@ def test_a_prompt_is_made_of_the_logits_or_else_of_the_mask_with_label_and_id() 
     assert prompt.mask.same_as(masks[2])
     with pytest.raises(MaskError, match="got 5; index them"):
         masks.as_prompt()
+
+
+def test_a_prompt_made_of_a_mask_takes_the_clicks_that_correct_it() -> None:
+    mask = labelled()[2]
+    prompt = mask.as_prompt(points=[(1, 2), (3.5, 1)], point_labels=[1, 0])
+    assert np.array_equal(np.asarray(prompt.points), [[1, 2], [3.5, 1]])
+    assert np.array_equal(np.asarray(prompt.point_labels), [1, 0])
+    assert prompt.mask is not None
+    assert (prompt.label, prompt.id) == ("label 2", 12)
+    assert np.array_equal(np.asarray(mask.as_prompt(points=[(1, 2)]).point_labels), [1])
+    with pytest.raises(PromptError):
+        mask.as_prompt(points=[(1, 2)], point_labels=[1, 0])
 
 
 @pytest.mark.parametrize(
