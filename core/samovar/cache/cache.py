@@ -203,7 +203,7 @@ class Cache:
         """Read and check every entry; damaged ones are dropped and counted. Raises CacheError."""
         from samovar.cache.maintenance import verify
 
-        return _managing(lambda: verify(self, progress))
+        return self._managing(lambda: verify(self, progress))
 
     def prune(self, max_bytes: int | None = None, older_than: float | None = None) -> tuple[int, int]:
         """Drop the least valuable entries of every tier down to `max_bytes`, and those unused for so many seconds.
@@ -212,13 +212,13 @@ class Cache:
         """
         from samovar.cache.maintenance import prune
 
-        return _managing(lambda: prune(self, max_bytes, older_than))
+        return self._managing(lambda: prune(self, max_bytes, older_than))
 
     def clear(self) -> tuple[int, int]:
         """Drop everything, statistics included; how many entries and bytes that was. Raises CacheError."""
         from samovar.cache.maintenance import clear
 
-        return _managing(lambda: clear(self))
+        return self._managing(lambda: clear(self))
 
     def forget(self) -> None:
         """Forget what is known of files and what was counted and not yet written down."""
@@ -236,6 +236,14 @@ class Cache:
         self._ahead.close()
         self.stack.wait()
         self.flush()
+
+    def _managing(self, work: Callable[[], T]) -> T:
+        """Look after all entries: those still being written are waited for."""
+        self.stack.wait()
+        try:
+            return work()
+        except OSError as error:
+            raise CacheError(f"the cache cannot be used as asked: {error}; check its folder") from error
 
     def _pixels(self, image: Image, *, decode: bool) -> str | None:
         """The digest of the image's pixels; None if only decoding could tell and `decode` is False."""
@@ -284,13 +292,6 @@ def _write_down(disk: DiskTier, counter: Counter, *, wait: bool = True) -> None:
         written = disk.flush(pending, wait=wait)
     if not written:
         counter.give_back(pending)
-
-
-def _managing(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except OSError as error:
-        raise CacheError(f"the cache cannot be used as asked: {error}; check its folder") from error
 
 
 def _encode_all(images: Sequence[Image], segmenter: Segmenter, batch: int) -> Lookup:

@@ -100,8 +100,9 @@ class Guard:
         if dropped is None:
             return ()
         self.trouble = ""
-        self.writing.measure(time.perf_counter() - began, entry.nbytes)
-        self._counter.add(self.name, entry.model, Counts(puts=1))
+        if self.behind or self.holds(entry.key, entry.model):  # it may have declined what exceeds its budget
+            self.writing.measure(time.perf_counter() - began, entry.nbytes)
+            self._counter.add(self.name, entry.model, Counts(puts=1))
         for one in dropped:
             self._on_drop(self, one)
         return dropped

@@ -191,14 +191,19 @@ def _seconds(text: str) -> float:
 
 
 def _made_room(opened: Cache) -> str:
-    """What the summary adds where the disk tier is too small for all that was put into it."""
+    """What the summary adds where the disk tier is too small for all that was encoded."""
+    from samovar.cache import Counts
+    from samovar.cache.encoding import ENCODER
     from samovar.sizes import format_bytes
 
-    counts = opened.stack.counter.total()
-    dropped = sum(count.evictions for (tier, _), count in counts.items() if tier == "disk")
-    if not dropped or opened.disk is None:
+    if opened.disk is None:
         return ""
-    return f"; {dropped} older ones dropped to stay within {format_bytes(opened.disk.max_bytes)} (see the setting disk)"
+    counts = opened.stack.counter.total()
+    disk = sum((count for (tier, _), count in counts.items() if tier == "disk"), Counts())
+    encoded = sum(count.puts for (tier, _), count in counts.items() if tier == ENCODER)
+    missing = disk.evictions + max(encoded - disk.puts, 0)
+    budget = format_bytes(opened.disk.max_bytes)
+    return f"; {missing} dropped to stay within {budget} (see the setting disk)" if missing else ""
 
 
 def _failed(source: str, message: str, as_json: bool) -> None:

@@ -223,9 +223,10 @@ def test_warming_more_than_fits_says_what_was_dropped_for_it(folder: Path, monke
     invoke("clear", "--yes")
     monkeypatch.setenv("SAMOVAR_CACHE_DISK", f"{budget}B")
     result = invoke("warm", folder)
-    assert re.search(
-        r"5 encoded, .* [1-4] older ones dropped to stay within .* \(see the setting disk\)", result.stderr
-    )
+    assert re.search(r"5 encoded, .* [1-4] dropped to stay within .* \(see the setting disk\)", result.stderr)
+    monkeypatch.setenv("SAMOVAR_CACHE_DISK", "1kB")
+    result = invoke("warm", folder, "--cache", folder / "tiny")
+    assert "5 encoded, 0 there already, 0 failed; 5 dropped to stay within" in result.stderr
 
 
 def test_the_table_tells_what_encoding_took_and_what_hits_saved(folder: Path) -> None:

@@ -67,6 +67,19 @@ def test_writing_to_a_slow_place_does_not_keep_the_caller_waiting(tmp_path: Path
     assert len(files(f"file://{tmp_path}")) == 3, "closing waits for it"
 
 
+def test_clearing_takes_what_is_still_being_written_too(tmp_path: Path) -> None:
+    class Slow(SharedTier):
+        def put(self, entry: Any) -> Any:
+            time.sleep(0.1)
+            return super().put(entry)
+
+    cache = Cache([Slow(f"file://{tmp_path}")], placement="always")
+    cache.get_or_encode(pictures(3), PixelSegmenter())
+    assert cache.clear()[0] == 3
+    cache.close()
+    assert files(f"file://{tmp_path}") == []
+
+
 def test_a_damaged_file_is_dropped_and_made_again(url: str) -> None:
     segmenter, images = PixelSegmenter(), pictures(3)
     cache = Cache([SharedTier(url)], placement="always")
