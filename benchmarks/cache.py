@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,9 @@ def clicks(folder: Path, quick: bool) -> Iterator[str]:
         times = interleaved_seconds(
             {
                 "hit": click,
-                "miss": lambda click=click: click(cached=False),
-                "first hit": lambda click=click: click(first=True),
-                "first miss": lambda click=click: click(cached=False, first=True),
+                "miss": partial(click, cached=False),
+                "first hit": partial(click, first=True),
+                "first miss": partial(click, cached=False, first=True),
             },
             repeats,
         )
@@ -99,8 +100,7 @@ def files(folder: Path, quick: bool) -> Iterator[str]:
     """A second visit to a 12-megapixel photo, in a new process, with and without what is known of its file."""
     click = Click("default", None, folder, large_photo(folder))
     click()
-    ways = {"alias": click, "decode": lambda: click(alias=False)}
-    times = interleaved_seconds(ways, 2 if quick else 7)
+    times = interleaved_seconds({"alias": click, "decode": partial(click, alias=False)}, 2 if quick else 7)
     yield line("second visit, 12 MP JPEG, default: click → mask", "decoding it first", times["alias"], times["decode"])
 
 

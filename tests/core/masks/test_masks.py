@@ -202,7 +202,7 @@ def test_a_prompt_is_made_of_the_logits_or_else_of_the_mask_with_label_and_id() 
 def test_a_prompt_made_of_a_mask_takes_the_clicks_that_correct_it() -> None:
     mask = labelled()[2]
     prompt = mask.as_prompt(points=[(1, 2), (3.5, 1)], point_labels=[1, 0])
-    assert np.array_equal(np.asarray(prompt.points), [[1, 2], [3.5, 1]])
+    assert np.array_equal(np.asarray(prompt.points), np.array([[1, 2], [3.5, 1]]))
     assert np.array_equal(np.asarray(prompt.point_labels), [1, 0])
     assert prompt.mask is not None
     assert (prompt.label, prompt.id) == ("label 2", 12)
