@@ -100,7 +100,8 @@ class Guard:
         if dropped is None:
             return ()
         self.trouble = ""
-        if self.behind or self.holds(entry.key, entry.model):  # it may have declined what exceeds its budget
+        # It may have declined what exceeds its budget. One that cannot tell cheaply is taken at its word.
+        if self.behind or not hasattr(self.tier, "contains") or self.holds(entry.key, entry.model):
             self.writing.measure(time.perf_counter() - began, entry.nbytes)
             self._counter.add(self.name, entry.model, Counts(puts=1))
         for one in dropped:
