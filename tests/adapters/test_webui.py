@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,3 +139,29 @@ def test_samovar_serve_mounts_the_routes() -> None:
     engine = Engine(lambda: Runtime(FilledBoxes()))
     paths = {getattr(route, "path", "") for route in mounted(engine, Bodies(1, 1))}
     assert {"/sam/heartbeat", "/sam/sam-predict", "/sam/dino-predict", "/sam/dilate-mask"} <= paths
+
+
+# Written down from the extension's published interface and from clients that are published with their source; an answer
+# is compared by its fields, and its pictures by mode and size.
+EXCHANGES = json.loads(Path(__file__).with_name("webui_exchanges.json").read_text(encoding="utf-8"))
+
+
+def shape(value: Any) -> Any:
+    """An answer with "text" for its messages and mode and size for its pictures."""
+    if isinstance(value, list):
+        return [shape(one) for one in value]
+    if isinstance(value, dict):
+        return {name: "text" if name == "msg" and isinstance(one, str) else shape(one) for name, one in value.items()}
+    read = Pillow.open(io.BytesIO(base64.b64decode(value)))
+    return f"{read.mode} {read.width}x{read.height}"
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange["client"])
+def test_what_clients_send_is_answered_in_the_form_they_read(client: TestClient, exchange: dict[str, Any]) -> None:
+    mask = io.BytesIO()
+    Pillow.fromarray(np.eye(40, 60, dtype=np.uint8) * 255).save(mask, "PNG")
+    body = json.dumps(exchange.get("body")).replace("$PICTURE", PICTURE)
+    body = body.replace("$MASK", base64.b64encode(mask.getvalue()).decode())
+    response = client.request(exchange["method"], exchange["path"], content=body if "body" in exchange else None)
+    assert response.status_code == 200
+    assert shape(response.json()) == exchange["answer"]

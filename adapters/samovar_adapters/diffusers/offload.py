@@ -21,7 +21,8 @@ class SharedDevice:
     """A segmenter and a diffusion pipeline that share one device's memory. Any number of threads may use it.
 
     While a pipeline runs and less than `budget` is free, the segmenter is dropped; it is loaded again when it is next
-    asked for. Its embeddings stay in the cache, so an image that was segmented before is not encoded again.
+    asked for. Its embeddings stay in the cache, so an image that was segmented before is not encoded again. Ask for
+    `runtime()` every time: one that is kept elsewhere keeps its memory, too.
 
     Args:
         load: makes the runtime, as `lambda: samovar.load(…)`; give it a cache that outlives it.
