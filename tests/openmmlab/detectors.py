@@ -58,7 +58,7 @@ def write_grounding_dino(folder: Path) -> None:
     config = get_config("mmdet::grounding_dino/grounding_dino_swin-t_pretrain_obj365_goldg_cap4m.py")
     config.model.language_model.name = str(folder / "bert")
     config.model.backbone.init_cfg = None
-    config.model.num_queries = 30
+    config.model.num_queries = config.model.test_cfg.max_per_img = 30
     for part in ("encoder", "decoder"):
         config.model[part].num_layers = 1
     for step in config.test_dataloader.dataset.pipeline:

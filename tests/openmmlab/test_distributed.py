@@ -23,7 +23,7 @@ def test_two_processes_measure_what_one_does(coco: CocoSet, tmp_path: Path, repo
         {
             "launcher": "pytorch",
             "env_cfg": {"dist_cfg": {"backend": "gloo"}},
-            "model_wrapper_cfg": {"type": "MMDistributedDataParallel"},  # the default one wants GPUs
+            "model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None},  # no GPUs
         }
     )
     config.dump(str(tmp_path / "config.py"))

@@ -101,7 +101,7 @@ def test_an_open_vocabulary_is_asked_in_words(grounding_dino: str, photo: Path) 
     masks = sam.segment(photo, [Prompt(text="a red cup", label="cup"), Prompt(text="cat", id=3)])
     assert set(masks.labels) == {"cup", None}
     assert set(masks.ids) == {None, 3}
-    assert len(masks) == 60, "every query answers, at no threshold"
+    assert 2 <= len(masks) <= 60, "at no threshold the thirty queries answer both"
 
 
 def test_words_may_be_given_with_the_detector(grounding_dino: str, photo: Path) -> None:
