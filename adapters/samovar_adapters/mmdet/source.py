@@ -94,7 +94,7 @@ class DetectorBoxes:
 
     def _label(self, predicted: Any, row: int) -> str:
         if "label_names" in predicted:  # of an open vocabulary
-            return str(predicted.label_names[row])
+            return str(predicted.label_names[row]).strip()  # it leaves the spaces around separators
         number = int(predicted.labels[row])
         return self._classes[number] if number < len(self._classes) else str(number)
 
