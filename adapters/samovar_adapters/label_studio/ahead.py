@@ -41,6 +41,8 @@ class Ahead:
         if not (self._prefetch and self._client.has_key and isinstance(number, int) and project is not None):
             return
         if number not in self._seen:
+            if len(self._seen) >= MOST:
+                self._seen.clear()
             self._seen.add(number)
             self._start(self._look_up(project, number, config))
 
@@ -56,12 +58,6 @@ class Ahead:
         """The labelling configuration of a project, asked of the server. Raises SamovarError."""
         found = await asyncio.to_thread(self._client.project, number)
         return parse(str(found.get("label_config", "")))
-
-    async def close(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
-        for task in (*self._running, *([self._worker] if self._worker else [])):
-            task.cancel()
 
     def start_all(self, project: int, config: Config | None, numbers: Sequence[int]) -> None:
         """Encode the pictures of tasks of which only the numbers are known."""

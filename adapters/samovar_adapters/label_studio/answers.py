@@ -74,7 +74,13 @@ class Answers:
         def read() -> list[Asked]:
             return read_context(drawn, Frame(image.width, image.height))
 
-        asked = [one for one in await self._engine.look(read) if one.to_name == to_name]
+        takes_text = await self._takes_text()
+        asked = [
+            one
+            for one in await self._engine.look(read)
+            # A text field on the page is no wish for a mask where nothing here understands words.
+            if one.to_name == to_name and (takes_text or one.prompt.text is None)
+        ]
         if not asked:
             return self._prediction([], 0.0)
         masks = await self._engine.segment(image, Prompts.of([one.prompt for one in asked]))
@@ -124,6 +130,10 @@ class Answers:
             wanted = self._named(found, config, to_name)
             masks = await self._engine.segment(image, wanted) if len(wanted) else _none(image)
         return await self._engine.look(lambda: self._drawn(masks, config, to_name, 0))
+
+    async def _takes_text(self) -> bool:
+        runtime = await self._engine.runtime()
+        return "text" in runtime.segmenter.prompt_kinds or bool(runtime.lowering)
 
     def _named(self, found: Prompts, config: Config, to_name: str) -> Prompts:
         """The prompts that a label of the configuration belongs to, with that label."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samovar.errors import MaskError, PromptError
 from samovar.masks import Masks
@@ -129,7 +128,7 @@ def _drawn(kind: str, value: Mapping[str, Any], frame: Frame) -> _Object | None:
         mask = brush.decode(rle if isinstance(rle, list) else [], frame.width, frame.height)
         return _Object(mask=mask) if mask.areas[0] else None
     if kind == "polygon":
-        mask = Masks.from_polygons([[_ring(frame.polygon(value))]], frame.width, frame.height)
+        mask = Masks.from_polygons([[frame.polygon(value).astype(np.float32)]], frame.width, frame.height)
         return _Object(mask=mask) if mask.areas[0] else None
     if kind not in ("rectangle", "ellipse"):
         raise PromptError(f"expected a key point, rectangle, ellipse, polygon, brush or text; got {kind!r:.60}")
@@ -144,10 +143,6 @@ def _drawn(kind: str, value: Mapping[str, Any], frame: Frame) -> _Object | None:
         # A model knows no turned boxes: the upright one around it, and where in it the object is.
         found.clicks.append((float(centre[0]), float(centre[1]), 1))
     return found
-
-
-def _ring(points: NDArray[np.float64]) -> NDArray[np.float32]:
-    return points.astype(np.float32)
 
 
 def _texts(value: Mapping[str, Any]) -> list[str]:

@@ -132,6 +132,15 @@ def test_a_picture_with_smart_tools_is_not_covered_before_the_first_click() -> N
         assert len(client.post("/predict", json=request(task(51), drawn=[click()])).json()["results"][0]["result"]) == 1
 
 
+def test_words_are_passed_over_where_nothing_understands_them() -> None:
+    words = {"type": "textarea", "to_name": "image", "value": {"text": ["a note"]}}
+    with backend() as (client, _, _):
+        answers = [
+            client.post("/predict", json=request(task(51), drawn=drawn)) for drawn in ([words], [words, click()])
+        ]
+    assert [len(answer.json()["results"][0]["result"]) for answer in answers] == [0, 1]
+
+
 def test_two_hundred_clicks_at_once_each_get_their_own_images_answer() -> None:
     segmenter = FilledBoxes()
     with backend(segmenter) as (client, _, _), ThreadPoolExecutor(50) as pool:
