@@ -138,8 +138,9 @@ def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
     if kind is signal.SIGINT:
         assert running.returncode == 130, said
         assert b"Traceback" not in said
-        assert 60 <= len(times(tmp_path / "o.mkv")) < 150
-        assert 60 <= json.loads((tmp_path / "m.json").read_text())["videos"][0]["length"] < 150
+        # One less than the checkpoint has, if the signal came while the frame at hand was written.
+        assert 59 <= len(times(tmp_path / "o.mkv")) < 150
+        assert 59 <= json.loads((tmp_path / "m.json").read_text())["videos"][0]["length"] < 150
     samovar(*command, *outputs)
     unbroken = [*command[:-1], str(tmp_path / "fresh"), "--mot", str(tmp_path / "whole.txt")]
     samovar(*unbroken)
