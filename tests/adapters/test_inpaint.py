@@ -368,7 +368,7 @@ class Words:
 
 def test_text_is_found_by_its_words_and_goes() -> None:
     image = np.full((40, 100, 3), 230, np.uint8)
-    image[12:28, 12:58] = 10
+    image[12:28, 12:58:3] = 10
     masks = text_masks(Image(image), Words(), "CLOSED")
     assert masks.labels == ("Closed",)
     assert len(text_masks(Image(image), Words())) == 2
@@ -416,3 +416,16 @@ def test_names_of_the_package_are_what_they_say_whatever_was_imported_before() -
     from samovar_adapters.inpaint import repaint
 
     assert repaint is samovar_adapters.inpaint.repainting.repaint
+
+
+def test_between_letters_the_picture_stays_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(90, 110, (40, 100, 3), np.uint8)
+    letters = np.zeros((40, 100), bool)
+    letters[12:28, 14:58:12] = letters[12:28, 15:58:12] = True
+    printed = np.where(letters[..., None], 255, image).astype(np.uint8)
+    masks = text_masks(Image(printed), Words(), "closed")
+    result = edit_text(printed, masks)
+    assert (np.abs(result[letters].astype(int) - 100) < 20).all()
+    between = np.zeros((40, 100), bool)
+    between[12:28, 20:22] = True
+    assert np.array_equal(result[between], image[between])

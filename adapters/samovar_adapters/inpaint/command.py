@@ -40,7 +40,7 @@ def inpaint() -> None:
 
 @inpaint.command()
 @job_options
-@edge_options
+@edge_options()
 @method_option
 @pipeline_options
 def remove(images: tuple[str, ...], method: str, **given: Any) -> int:
@@ -58,7 +58,7 @@ def remove(images: tuple[str, ...], method: str, **given: Any) -> int:
 
 @inpaint.command()
 @job_options
-@edge_options
+@edge_options()
 @pipeline_options
 def fill(images: tuple[str, ...], **given: Any) -> int:
     """Have a diffusion pipeline paint something else in the object's place.
@@ -101,7 +101,7 @@ def replace_background(
 
 @inpaint.command()
 @job_options
-@edge_options
+@edge_options()
 @method_option
 @pipeline_options
 @click.option("--by", type=OFFSET, required=True, metavar="X,Y", help="Pixels to the right and down; may be negative.")
@@ -144,7 +144,7 @@ def cut_out(images: tuple[str, ...], feather: float, crop: bool, **given: Any) -
 )
 @click.option("--find", metavar="WORDS", help="Only text that contains these words.  [default: all text]")
 @click.option("--replace", metavar="WORDS", help="Words to put there instead.  [default: none]")
-@edge_options
+@edge_options(dilate=3, feather=1)
 @method_option
 @pipeline_options
 def edit_text(

@@ -87,16 +87,16 @@ def file_options(command: Command) -> Command:
     return _with(command, options)
 
 
-def edge_options(command: Command) -> Command:
-    """--dilate, --feather, --padding and --each."""
+def edge_options(dilate: float = 6, feather: float = 2) -> Callable[[Command], Command]:
+    """--dilate and --feather with these defaults, --padding and --each."""
     options = [
-        click.option("--dilate", type=float, default=6, show_default=True, help="Pixels that masks grow by."),
-        click.option("--feather", type=float, default=2, show_default=True,
+        click.option("--dilate", type=float, default=dilate, show_default=True, help="Pixels that masks grow by."),
+        click.option("--feather", type=float, default=feather, show_default=True,
                      help="Pixels over which the new picture fades into the old one."),
         click.option("--padding", type=int, help="Pixels around the mask that count.  [default: half its size]"),
         click.option("--each", is_flag=True, help="Repaint mask by mask instead of all at once."),
     ]  # fmt: skip
-    return _with(command, options)
+    return lambda command: _with(command, options)
 
 
 def method_option(command: Command) -> Command:

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["edit_text", "text_masks"]
 
+_SOFT = 0.3  # of the way from surroundings to letters: soft edges of letters belong to them
+_FEWEST, _MOST = 0.03, 0.7  # of a box that letters cover
+
 
 def text_masks(image: Image, source: PromptSource, find: str | None = None) -> Masks:
-    """The text that an OCR source finds, each piece a filled box labelled with its string.
+    """The text that an OCR source finds: the letters of each piece, labelled with its string.
+
+    Letters are what stands out from the median of their surroundings. Where that cannot be letters, the piece's whole
+    box is its mask.
 
     Args:
         find: only text that contains these words, upper or lower case.
@@ -37,12 +43,30 @@ def text_masks(image: Image, source: PromptSource, find: str | None = None) -> M
         limits = [image.width, image.height] * 2
         x1, y1, x2, y2 = (int(v) for v in np.clip([*np.floor(prompt.box[:2]), *np.ceil(prompt.box[2:])], 0, limits))
         if x1 < x2 and y1 < y2:
-            crops.append(np.ones((y2 - y1, x2 - x1), np.bool_))
+            crops.append(_letters(image.pixels[y1:y2, x1:x2]))
             origins.append((x1, y1))
             labels.append(prompt.label)
     if not crops:
         return Masks.empty(image.width, image.height)
     return Masks.from_crops(crops, origins, image.width, image.height).replace(labels=labels)
+
+
+def _letters(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The letters in a piece of text's box, h×w×3 uint8: h×w bool."""
+    height = pixels.shape[0]
+    # As wide as the text is high: letters cover less than half of that, so that its median is what is behind them.
+    side = min(255, max(3, height | 1))
+    behind = cv2.medianBlur(np.ascontiguousarray(pixels), side)
+    contrast = cv2.absdiff(pixels, behind).max(axis=2)
+    level, _ = cv2.threshold(contrast, 0, 255, cv2.THRESH_OTSU)
+    if not (contrast > level).any():
+        return np.ones(contrast.shape, np.bool_)
+    low, high = float(contrast[contrast <= level].mean()), float(contrast[contrast > level].mean())
+    found = contrast > low + _SOFT * (high - low)
+    # Bold letters can be the median themselves; then it is the rim of the box that stands out.
+    rim = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    plausible = _FEWEST < found.mean() < _MOST and rim.mean() < 0.5
+    return found if plausible else np.ones_like(found)
 
 
 def edit_text(
