@@ -204,5 +204,5 @@ def backend_process(studio: Studio, folder: Path, *options: str, key: str = TOKE
     log = folder / f"backend-{port}.log"
     with running([*command, "--api-key", key, *options], log, {}) as process:
         url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/health", process, log, 60)
+        wait_for(f"{url}/health", process, log, 180)
         yield Backend(url, process, log)
