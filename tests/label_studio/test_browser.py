@@ -125,7 +125,7 @@ def test_the_page_follows_clicks_boxes_keys_and_gives_the_mask_away(
             page.keyboard.press(key)
 
     def settled() -> Masks:
-        page.wait_for_load_state("networkidle")
+        expect(stage).to_have_attribute("aria-busy", "false")
         expect(status).to_contain_text("pixels")
         with page.expect_download() as saved:
             page.click("#png")

@@ -110,6 +110,7 @@ function prompt() {
 
 async function segment(again = true) {
   const mine = ++asked;
+  stage.setAttribute("aria-busy", String(marks.length > 0)); // the mask shown is that of the marks before
   draw();
   if (!marks.length) {
     answer = null;
@@ -132,6 +133,7 @@ async function segment(again = true) {
     }
     say(error.message, true);
   }
+  stage.setAttribute("aria-busy", "false");
   draw();
 }
 
@@ -158,7 +160,7 @@ function draw() {
       ["x1", "y1", "x2", "y2"].forEach((name, i) => line.setAttribute(name, values[i]));
   }
   by("undo").disabled = by("clear").disabled = !marks.length;
-  for (const id of ["copy", "png", "coco", "svg"]) by(id).disabled = !answer?.area;
+  for (const id of ["copy", "png", "coco", "svg"]) by(id).disabled = !answer?.area || stage.ariaBusy === "true";
 }
 
 function show(rect, box) {
