@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samovar_adapters.video.backwards import Earlier, follow_back
     from samovar_adapters.video.checkpoint import Checkpoint
     from samovar_adapters.video.detections import DetectionTracker
     from samovar_adapters.video.engines import open_tracker
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Checkpoint": "checkpoint",
+    "Earlier": "backwards",
     "DetectionTracker": "detections",
     "Frame": "frames.frame",
     "Numbering": "outputs.numbering",
@@ -32,6 +34,7 @@ _HOME = {
     "PropagateTracker": "propagate.tracker",
     "Starter": "starting",
     "follow": "following",
+    "follow_back": "backwards",
     "open_frames": "frames.open",
     "open_masks": "outputs.open",
     "open_tracker": "engines",
@@ -40,12 +43,14 @@ _HOME = {
 __all__ = [
     "Checkpoint",
     "DetectionTracker",
+    "Earlier",
     "Frame",
     "Numbering",
     "OverlayVideo",
     "PropagateTracker",
     "Starter",
     "follow",
+    "follow_back",
     "open_frames",
     "open_masks",
     "open_tracker",

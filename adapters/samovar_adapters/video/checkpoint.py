@@ -18,6 +18,7 @@ from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.tracking import Snapshot, Tracker
 from samovar_adapters.formats.files import check_folder, write_whole
+from samovar_adapters.video.lines import from_line, to_line
 
 __all__ = ["EVERY", "Checkpoint"]
 
@@ -67,12 +68,7 @@ class Checkpoint:
 
     def masks(self, number: int) -> Masks:
         """The masks of a frame before `done`."""
-        line = json.loads(self._kept[number])
-        rows = [Masks.from_coco_rle([rle]) for rle in line["rle"]]
-        masks = Masks.concat([Masks.empty(line["width"], line["height"]), *rows])
-        return masks.replace(
-            ids=line["ids"], labels=line["labels"], scores=line["scores"], prompt_index=np.arange(len(rows))
-        )
+        return from_line(self._kept[number])
 
     def restore(self, tracker: Tracker) -> None:
         """Bring the tracker to where it was after `done` frames."""
@@ -82,15 +78,7 @@ class Checkpoint:
 
     def add(self, masks: Masks, tracker: Tracker) -> None:
         """One more frame is tracked."""
-        line = {
-            "width": masks.width,
-            "height": masks.height,
-            "ids": masks.ids,
-            "labels": masks.labels,
-            "scores": masks.scores.tolist(),
-            "rle": masks.to_coco_rle(),
-        }
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(to_line(masks))
         self._file.flush()
         self.done += 1
         if self.done % EVERY == 0:

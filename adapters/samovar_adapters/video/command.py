@@ -34,6 +34,12 @@ __all__ = ["track"]
     help="Where the objects come from, such as faces; auto: every object.",
 )
 @click.option("--every", type=click.IntRange(1), metavar="N", help="Ask the source every N frames for what enters.")
+@click.option(
+    "--at",
+    type=click.IntRange(0),
+    metavar="FRAME",
+    help="The frame, from 0, that is meant by the first frame; objects are followed from there in both directions.",
+)
 @click.option("--label", help="What to call the objects.")
 @click.option(
     "--engine",
@@ -77,6 +83,10 @@ def _prompts(given: dict[str, Any]) -> Prompts | None:
         raise click.UsageError("say what to follow in one way: --point, --box or --text, or --prompts, or --source")
     if given["every"] and not given["source"]:
         raise click.UsageError("--every asks a --source again; there is none")
+    if given["at"] and given["checkpoint"]:
+        raise click.UsageError("--at follows in two directions, which keeps no --checkpoint; leave one of them out")
+    if given["at"] and given["engine"] == "detections":
+        raise click.UsageError("--at is for what is followed from one frame; engine detections asks in every frame")
     if points and len(boxes) > 1:
         raise click.UsageError("--point refines one object, but there are several --box; use a --prompts file")
     if path is not None:

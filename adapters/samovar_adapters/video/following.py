@@ -11,6 +11,7 @@ from samovar.errors import InputError
 from samovar.masks import Masks
 from samovar.prompts import PromptsLike
 from samovar.tracking import Tracker
+from samovar_adapters.video.backwards import Earlier
 from samovar_adapters.video.checkpoint import Checkpoint
 from samovar_adapters.video.frames.frame import Frame
 from samovar_adapters.video.outputs.open import TrackSink
@@ -27,14 +28,17 @@ def follow(
     *,
     every: int | None = None,
     checkpoint: Checkpoint | None = None,
+    earlier: Earlier | None = None,
 ) -> Generator[tuple[Frame, Masks]]:
     """One frame and its masks after another, each already in every sink. The sinks are closed, whatever happens.
 
     Args:
         frames: in order; only those that are worked on are in memory.
-        starter: what to follow: prompts for the first frame, or a `Starter`, which may also find what enters later.
+        starter: what to follow: prompts for the first frame that `earlier` does not have, or a `Starter`, which may
+            also find what enters later.
         every: let the starter look for new objects every so many frames.
         checkpoint: keeps the progress; frames that it already has are not tracked again.
+        earlier: the masks of the frames before the one that the prompts are for, from `follow_back`.
 
     Raises:
         InputError: no frames, or frames of several sizes.
@@ -52,6 +56,8 @@ def follow(
                 if frame.number == checkpoint.done - 1:
                     checkpoint.restore(tracker)
                     started = True
+            elif earlier is not None and frame.number in earlier:
+                masks = earlier.masks(frame.number)
             else:
                 masks = _tracked(frame, tracker, starter, every, first=not started)
                 started = True

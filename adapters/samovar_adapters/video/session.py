@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,9 @@ from samovar.errors import InputError
 from samovar.image import Image
 from samovar.loading import load, open_source
 from samovar.masks import Masks
-from samovar.prompts import Prompts
+from samovar.prompts import Prompts, PromptsLike
+from samovar.tracking import Tracker
+from samovar_adapters.video.backwards import Earlier, follow_back
 from samovar_adapters.video.checkpoint import Checkpoint
 from samovar_adapters.video.engines import open_tracker
 from samovar_adapters.video.following import follow
@@ -42,6 +44,7 @@ def run(
     *,
     source: str | None,
     every: int | None,
+    at: int | None,
     engine: str,
     out: str | None,
     masks: str | None,
@@ -57,6 +60,8 @@ def run(
         raise InputError("nowhere to put the masks; give --out, --masks, --mot or --json")
     if checkpoint and engine == "detections":
         raise InputError("engine detections keeps no checkpoint; leave --checkpoint out")
+    if at and (video == "-" or video.startswith("camera:")):
+        raise InputError(f"--at also follows backwards, which needs a file or a folder; got {video}; leave --at out")
     with ExitStack() as stack:
         reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
         job = {"video": video, "model": loading["model"], "engine": engine, "source": source, "every": every}
@@ -66,9 +71,13 @@ def run(
         starter = Starter(runtime, prompts, asked, everything=source == "auto") if engine != "detections" else ()
         progress = Checkpoint(Path(checkpoint), job | {"prompts": _digest(prompts)}) if checkpoint else None
         sinks = _sinks(reader, out, masks, mot)
-        encodes = isinstance(tracker, PropagateTracker)
-        ahead = stack.enter_context(closing(read_ahead(reader, runtime.prefetch if encodes else _no_hint)))
-        followed = follow(ahead, tracker, starter, sinks, every=every, checkpoint=progress)
+        hint = runtime.prefetch if isinstance(tracker, PropagateTracker) else _no_hint
+        earlier = stack.enter_context(closing(Earlier())) if at else None
+        if earlier is not None:
+            back = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
+            _follow_back(back, at or 0, tracker, starter, hint, earlier, quiet=quiet)
+        ahead = stack.enter_context(closing(read_ahead(reader, hint)))
+        followed = follow(ahead, tracker, starter, sinks, every=every, checkpoint=progress, earlier=earlier)
         count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
     for problem in [*reader.problems, *(line for sink in sinks for line in getattr(sink, "problems", ()))]:
         click.echo(f"samovar: {problem}", err=True)
@@ -76,6 +85,24 @@ def run(
         where = ", ".join(path for path in (out, masks, mot) if path)
         click.echo(f"{count} frames" + (f" → {where}" if where else ""), err=True)
     return 1 if reader.problems else 0
+
+
+def _follow_back(
+    reader: FrameReader,
+    at: int,
+    tracker: Tracker,
+    starter: Starter | PromptsLike,
+    hint: Callable[[list[Image]], None],
+    earlier: Earlier,
+    *,
+    quiet: bool,
+) -> None:
+    """Fill `earlier` with the masks of the frames before `at`, with progress on standard error."""
+    show = not quiet and sys.stderr.isatty()
+    with closing(read_ahead(reader.backwards(at), hint)) as frames:
+        done = follow_back(frames, tracker, starter, earlier)
+        for _ in tqdm(done, "backwards", total=at, unit="frame", disable=not show, dynamic_ncols=True):
+            pass
 
 
 def _sinks(reader: FrameReader, out: str | None, masks: str | None, mot: str | None) -> list[TrackSink]:

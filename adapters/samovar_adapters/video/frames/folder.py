@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from samovar.errors import ImageError, InputError, SamovarError
 from samovar.image import Image, find_images
-from samovar_adapters.video.frames.frame import Frame
+from samovar_adapters.video.frames.frame import Frame, check_reached
 
 __all__ = ["FolderReader"]
 
@@ -29,6 +30,9 @@ class FolderReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """The pictures that can be read; the place of one that cannot stays empty in time."""
+        return (frame for frame, _ in self._frames())
+
+    def _frames(self) -> Iterator[tuple[Frame, Path]]:
         size: tuple[int, int] | None = None
         number = 0
         for place, path in enumerate(self._paths):
@@ -43,8 +47,15 @@ class FolderReader:
                 expected = f"{size[0]}×{size[1]} like the first"
                 self.problems.append(ImageError(f"{path}: expected {expected}; got {width}×{height}; left out"))
                 continue
-            yield Frame(number, place / self.rate, image)
+            yield Frame(number, place / self.rate, image), path
             number += 1
+
+    def backwards(self, number: int) -> Iterator[Frame]:
+        """See `FrameReader.backwards`. Which pictures can be read is seen on a first way through."""
+        found = [(frame.number, frame.time, path) for frame, path in islice(self._frames(), number + 1)]
+        check_reached(self.name, number, len(found))
+        for place, time, path in reversed(found):
+            yield Frame(place, time, Image(path))
 
     def sound_template(self) -> Any | None:
         """Pictures have no sound."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from samovar.errors import SamovarError
+from samovar.errors import InputError, SamovarError
 from samovar.image import Image
 
-__all__ = ["Frame", "FrameReader"]
+__all__ = ["Frame", "FrameReader", "check_reached"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class FrameReader(Protocol):
     def __iter__(self) -> Iterator[Frame]:
         """The frames, in the order in which they are shown."""
 
+    def backwards(self, number: int) -> Iterator[Frame]:
+        """Frame `number` and those before it, last first, instead of `__iter__`. A few of them are in memory at a time.
+
+        Raises InputError if there is no such frame, or if the frames can only be read onwards.
+        """
+
     def sound_template(self) -> Any | None:
         """The stream of sound that `take_sound` gives packets of; None where there is none."""
 
@@ -54,3 +60,9 @@ class FrameReader(Protocol):
 
     def close(self) -> None:
         """Let go of the file or camera. Idempotent."""
+
+
+def check_reached(name: str, number: int, count: int) -> None:
+    """Raises InputError if frame `number` is not among the first `count`, which are all that were found up to it."""
+    if count <= number:
+        raise InputError(f"{name}: no frame {number}; expected one from 0 to {count - 1}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samovar.errors import ImageError, InputError, SamovarError
 from samovar.image import Image
-from samovar_adapters.video.frames.frame import Frame
+from samovar_adapters.video.frames.frame import Frame, check_reached
 from samovar_adapters.video.pyav import load_av, one_line
 
 if TYPE_CHECKING:
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamReader"]
 
+_BACK = 16  # frames in memory at a time on the way back
 _SOUND_WAITING = 4096  # packets: about a minute and a half; what nobody takes must not pile up
+
+
+class _Mark(NamedTuple):
+    """A frame that is there."""
+
+    time: Fraction
+    pts: int
+    key: bool
 
 
 class StreamReader:
@@ -49,6 +60,9 @@ class StreamReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames that can be decoded."""
+        return (frame for frame, _ in self._frames())
+
+    def _frames(self) -> Iterator[tuple[Frame, VideoFrame]]:
         number, size = 0, None
         last = Fraction(-1)
         for decoded in self._decoded():
@@ -61,12 +75,60 @@ class StreamReader:
                 self._complain(f"frame {number}: expected {expected} like the first; got {got}; left out")
                 continue
             last = time
-            yield Frame(number, time, Image(pixels, name=f"{self.name} frame {number}"))
+            yield self._frame(number, time, pixels), decoded
             number += 1
         if number == 0:
             raise InputError(f"{self.name}: expected a video; got no frame that can be decoded; export it again")
         if self.length is not None and number < self.length and not self.problems:
             self._complain(f"ends after {number} of {self.length} frames; the file is cut short")
+
+    def _frame(self, number: int, time: Fraction, pixels: NDArray[np.uint8]) -> Frame:
+        return Frame(number, time, Image(pixels, name=f"{self.name} frame {number}"))
+
+    def backwards(self, number: int) -> Iterator[Frame]:
+        """See `FrameReader.backwards`.
+
+        The first way through only notes which frames there are. Then a few at a time are decoded again, from the key
+        frame before them.
+        """
+        marks = [
+            _Mark(frame.time, decoded.pts, decoded.key_frame) for frame, decoded in islice(self._frames(), number + 1)
+        ]
+        check_reached(self.name, number, len(marks))
+        if None in {mark.pts for mark in marks} or len({mark.pts for mark in marks}) < len(marks):
+            raise InputError(
+                f"{self.name}: cannot be read backwards, its frames have no times of their own; give them some with "
+                "ffmpeg -fflags +genpts -i VIDEO -c copy NEW.mkv"
+            )
+        while marks:
+            start = max(0, len(marks) - _BACK)
+            key = next((marks[place] for place in range(start, -1, -1) if marks[place].key), marks[0])
+            found = self._again(marks, start, key)
+            if len(found) < len(marks) - start:  # an index that leads astray: from the beginning, then
+                found = self._again(marks, start, marks[0])
+            if len(found) < len(marks) - start:
+                raise InputError(
+                    f"{self.name}: frames near {float(key.time):.2f} s cannot be read backwards; export it again"
+                )
+            while len(marks) > start:
+                yield found.pop(len(marks) - 1)
+                marks.pop()
+
+    def _again(self, marks: list[_Mark], start: int, key: _Mark) -> dict[int, Frame]:
+        """Those frames from `start` to the end of `marks` that decoding from `key` on gives, by their numbers."""
+        wanted = {marks[number].pts: number for number in range(start, len(marks))}
+        found: dict[int, Frame] = {}
+        try:
+            self._container.seek(key.pts, stream=self._video)
+        except self._error as error:
+            raise InputError(f"{self.name}: cannot be read backwards: {one_line(error)}; give a file") from error
+        for decoded in self._decoded():
+            number = wanted.get(decoded.pts)
+            if number is not None:
+                found[number] = self._frame(number, marks[number].time, _upright(decoded))
+            if len(found) == len(wanted) or (decoded.pts or 0) > marks[-1].pts:
+                break
+        return found
 
     def _decoded(self) -> Iterator[VideoFrame]:
         streams = [self._video] if self._sound is None else [self._video, self._sound]
