@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,20 @@ def close(ours: NDArray[np.float32] | None, theirs: torch.Tensor) -> None:
     assert np.abs(ours - theirs.numpy()).max() <= 1e-4
 
 
-def close_in_any_order(ours: NDArray[np.float32] | None, theirs: torch.Tensor) -> None:
-    """Instances whose scores differ in the last bit only may come in another order."""
+def close_in_any_order(ours: NDArray[np.float32] | None, theirs: torch.Tensor, rounding: torch.Tensor) -> None:
+    """Instances whose scores differ in the last bit only may come in another order.
+
+    Args:
+        rounding: of each of `theirs`, what its last bits are worth: a few instances of a network with random weights
+            multiply them by thousands.
+    """
     assert ours is not None
     assert ours.shape == tuple(theirs.shape)
     apart = np.abs(ours[:, None] - theirs.numpy()[None]).max(axis=(2, 3))
-    assert apart.min(axis=1).max() <= 1e-4 * max(1.0, float(theirs.abs().max()))
-    assert sorted(apart.argmin(axis=1)) == list(range(len(ours)))
+    same = apart.argmin(axis=1)
+    assert sorted(same) == list(range(len(ours)))
+    allowed = 1e-4 * max(1.0, float(theirs.abs().max())) + rounding.numpy()[same]
+    assert (apart.min(axis=1) <= allowed).all()
 
 
 @pytest.mark.parametrize("several", [True, False])
@@ -119,32 +127,57 @@ def test_clicks_are_answered_as_the_tracker_answers_them(
 
 def described(published: Any, picture: Image, tokens: list[int], boxes: torch.Tensor | None = None) -> Any:
     """transformers' detector, its text padded to 32 tokens as its processor does."""
+    return detect(published.detector_model, pixels(picture), tokens, boxes)
+
+
+def detect(model: Any, frames: torch.Tensor, tokens: list[int], boxes: torch.Tensor | None) -> Any:
     padded = torch.tensor([tokens + [1] * (32 - len(tokens))])
     mask = torch.tensor([[1] * len(tokens) + [0] * (32 - len(tokens))])
-    given = {} if boxes is None else {"input_boxes": boxes, "input_boxes_labels": torch.ones(1, 1, dtype=torch.long)}
+    examples = {}
+    if boxes is not None:
+        examples = {"input_boxes": boxes.to(frames), "input_boxes_labels": torch.ones(1, 1, dtype=torch.long)}
     with torch.inference_mode():
-        return published.detector_model(pixel_values=pixels(picture), input_ids=padded, attention_mask=mask, **given)
+        return model(pixel_values=frames, input_ids=padded, attention_mask=mask, **examples)
 
 
-def instances(out: Any, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scores, logits and enlarged masks of the published post-processing, best first."""
+def rounding(
+    published: Any, picture: Image, tokens: list[int], order: torch.Tensor, boxes: torch.Tensor | None = None
+) -> torch.Tensor:
+    """How far float32 may take the logits of each instance in `order`.
+
+    Measured in float64: how far they move with the pixels' last bits of float32, times 30 for a network's worth of
+    additions (the published model itself is up to 12 of these from its float64 answer).
+    """
+    exact = copy.deepcopy(published.detector_model).double()
+    frames = pixels(picture).double()
+    at = detect(exact, frames, tokens, boxes).pred_masks[0, order]
+    noise = torch.Generator().manual_seed(0)
+    moved = []
+    for _ in range(4):
+        nudged = frames * (1 + 1e-7 * torch.randn(frames.shape, generator=noise, dtype=frames.dtype))
+        moved.append((detect(exact, nudged, tokens, boxes).pred_masks[0, order] - at).abs().amax((1, 2)))
+    return 30 * torch.stack(moved).amax(0)
+
+
+def instances(out: Any, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores, logits and enlarged masks of the published post-processing, best first; and which queries they are."""
     scores = (out.pred_logits.sigmoid() * out.presence_logits.sigmoid())[0]
     order = scores.argsort(descending=True, stable=True)
     order = order[scores[order] > 0.3]
     logits = out.pred_masks[0, order]
     whole = torch.nn.functional.interpolate(logits.sigmoid()[None], size, mode="bilinear", align_corners=False)[0]
-    return scores[order], logits, whole > 0.5
+    return scores[order], logits, whole > 0.5, order
 
 
 def test_text_is_answered_with_every_instance_that_the_detector_finds(
     segmenter: Sam3Segmenter, published: Any, picture: Image, embedding: Embedding
 ) -> None:
     out = described(published, picture, [0, 4, 5, 1])
-    scores, logits, whole = instances(out, (picture.height, picture.width))
+    scores, logits, whole, order = instances(out, (picture.height, picture.width))
     assert len(scores) > 1, "this test needs instances"
     masks = answer(segmenter, embedding, Prompt(text="bright thing"), several=False)
     close(masks.scores, scores)
-    close_in_any_order(masks.logits, logits)
+    close_in_any_order(masks.logits, logits, rounding(published, picture, [0, 4, 5, 1], order))
     assert (masks.to_array() != whole.numpy()).sum() < 5 * len(masks)
 
 
@@ -169,9 +202,9 @@ def test_a_box_beside_a_text_is_an_example(
     x1, y1, x2, y2 = np.array(BOX) / ([picture.width, picture.height] * 2)
     boxes = torch.tensor([[[(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]]], dtype=torch.float32)
     out = described(published, picture, [0, 4, 5, 1], boxes)
-    scores, logits, _ = instances(out, (picture.height, picture.width))
+    scores, logits, _, order = instances(out, (picture.height, picture.width))
     masks = answer(segmenter, embedding, Prompt(text="bright thing", box=BOX), several=False)
     close(masks.scores, scores)
-    close_in_any_order(masks.logits, logits)
+    close_in_any_order(masks.logits, logits, rounding(published, picture, [0, 4, 5, 1], order, boxes))
     plain = answer(segmenter, embedding, Prompt(text="bright thing"), several=False)
     assert len(plain) != len(masks) or np.abs(plain.scores - masks.scores).max() > 1e-3
