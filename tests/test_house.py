@@ -135,6 +135,19 @@ def test_the_readme_opens_with_a_picture_and_two_commands(repository: Path) -> N
     assert all((repository / picture).is_file() for picture in pictures)
 
 
+def test_every_extra_is_explained_and_something_asks_for_it(repository: Path) -> None:
+    settings = (repository / "pyproject.toml").read_text(encoding="utf-8")
+    table = settings.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    extras = re.findall(r"^([\w-]+) = \[", table, re.MULTILINE)
+    assert extras
+    explained = (repository / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    assert [extra for extra in extras if not re.search(rf"^\| .*`{extra}`.* \|", explained, re.MULTILINE)] == []
+    files = [path for path in tracked_files(repository) if path.suffix in {".py", ".md"}]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    # A spec names it, or a message or a page says to install it.
+    assert [extra for extra in extras if f'extra="{extra}"' not in text and f"samovar[{extra}]" not in text] == []
+
+
 def test_every_picture_has_its_licence_or_its_recipe_written_down(repository: Path) -> None:
     assets = repository / "docs" / "assets"
     said = (assets / "README.md").read_text(encoding="utf-8") + (assets / "make_pictures.sh").read_text(
