@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from samovar.errors import DeviceError
 
-__all__ = ["available_devices", "choose_device"]
+__all__ = ["available_devices", "choose_device", "why_no_gpu"]
 
 
 def available_devices() -> list[str]:
@@ -19,6 +19,21 @@ def available_devices() -> list[str]:
         found += [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
         found += ["mps"] if torch.backends.mps.is_available() else []
     return [*found, "cpu"]
+
+
+def why_no_gpu() -> tuple[str, str]:
+    """Why no GPU can be used on this machine, and how to mend that."""
+    if find_spec("torch") is None:
+        return "torch, which drives them, is not installed", 'if there is one: pip install "samovar[sam]"'
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        mend = "if there is one, install torch's build for it: https://pytorch.org/get-started/locally/"
+        return f"torch {torch.__version__} is a build for CPUs alone", mend
+    return (
+        f"torch {torch.__version__} finds none",
+        "if there is one, see what nvidia-smi or rocminfo says of its driver",
+    )
 
 
 def choose_device(requested: str, supported: Sequence[str], model: str) -> str:

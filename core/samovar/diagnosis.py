@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from samovar.device import available_devices
+from samovar.device import available_devices, why_no_gpu
 from samovar.errors import SamovarError
 from samovar.plugins import load_plugins
 from samovar.sizes import format_bytes
@@ -94,7 +94,7 @@ def _devices() -> Iterator[Finding]:
     for device in found:
         yield Finding("devices", device, "ok", f"{os.cpu_count()} logical processors" if device == "cpu" else "usable")
     if found == ["cpu"]:
-        yield Finding("devices", "GPU", "lack", "none that torch can use; everything runs on the CPU")
+        yield Finding("devices", "GPU", "lack", *why_no_gpu())
 
 
 def _models() -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samovar.device import available_devices, choose_device
+from samovar.device import available_devices, choose_device, why_no_gpu
 from samovar.errors import DeviceError
 
 
@@ -19,6 +19,13 @@ def test_auto_takes_the_best_device_that_model_and_machine_share(monkeypatch: py
     assert choose_device("auto", ("cpu",), "m") == "cpu"
     assert choose_device("cuda:1", ("cpu", "cuda"), "m") == "cuda:1"
     assert choose_device("cuda", ("cpu", "cuda"), "m") == "cuda:0"
+
+
+def test_without_torch_the_lack_of_a_gpu_is_mended_by_installing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samovar.device.find_spec", lambda name: None)
+    lack, mend = why_no_gpu()
+    assert "torch" in lack
+    assert 'pip install "samovar[sam]"' in mend
 
 
 @pytest.mark.parametrize(
