@@ -6,12 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from samovar.errors import InputError
-from samovar.image import find_images, is_url
+from samovar.image import find_images, is_pattern, is_url, name_of_url
 
-__all__ = ["Item", "worklist"]
+__all__ = ["Item", "key_of_one", "worklist"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ def worklist(paths: Sequence[str]) -> tuple[list[Item], list[InputError]]:
     own names come before it. The key of a file given by itself is its name, and that of a URL the last part of its
     path. Where two keys would be equal, a number is put before the later one's suffix.
     """
-    several = sum(Path(path).is_dir() for path in paths) > 1
+    several = sum(map(_is_folder, paths)) > 1
     found: dict[str, Item] = {}
     taken: set[str] = set()
     errors: list[InputError] = []
@@ -47,15 +46,29 @@ def worklist(paths: Sequence[str]) -> tuple[list[Item], list[InputError]]:
 
 def _sources(path: str, several: bool) -> Iterator[tuple[str, Path | str]]:
     if is_url(path):
-        yield (unquote(urlsplit(path).path).rpartition("/")[2] if "://" in path else "") or "image", path
+        yield name_of_url(path), path
         return
     root = Path(path)
     for file in find_images(path, keep_missing=True):
-        if root.is_dir():
+        if _is_folder(path):
             below = file.relative_to(root)
             yield (Path(root.resolve().name) / below if several else below).as_posix(), file
         else:
             yield file.name, file
+
+
+def key_of_one(paths: Sequence[str]) -> str | None:
+    """The key of the one image that `paths` can mean; None where it is several paths, a folder or a pattern."""
+    if len(paths) != 1:
+        return None
+    (path,) = paths
+    if is_url(path):
+        return name_of_url(path)
+    return None if _is_folder(path) or is_pattern(path) else Path(path).name
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  (unlike Path, it says no to what no file system would take)
 
 
 def _unused(key: str, taken: set[str]) -> str:

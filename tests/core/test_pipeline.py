@@ -10,10 +10,10 @@ import pytest
 from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompt
-from samovar.errors import Cancelled, SamovarError
+from samovar.errors import Cancelled, ImageError, SamovarError
 from samovar.pipeline import run
 from samovar.runtime import Runtime
-from samovar.worklist import Item, worklist
+from samovar.worklist import Item, key_of_one, worklist
 from tests.fakes import FilledBoxes, ListSink
 
 
@@ -122,6 +122,28 @@ def test_a_url_is_keyed_by_the_last_part_of_its_path() -> None:
     [item], errors = worklist(["https://example.org/photos/street%20one.jpg?size=large"])
     assert (item.key, item.source) == ("street one.jpg", "https://example.org/photos/street%20one.jpg?size=large")
     assert not errors
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("http://[::bad/x.jpg", "x.jpg"), ("data:image/png;base64," + "A" * 5000, "image"), ("x" * 5000, "x" * 5000)],
+    ids=["a malformed address", "a data-URL", "longer than any file's name"],
+)
+def test_whatever_is_given_as_a_path_gets_a_key_and_fails_on_opening_at_most(url: str, key: str) -> None:
+    [item], errors = worklist([url])
+    assert (item.key, str(item.source), errors) == (key, url, [])
+    with pytest.raises(ImageError):
+        _ = Image(item.source).pixels
+
+
+def test_one_image_is_told_from_a_folder_a_pattern_and_several(photos: Path) -> None:
+    odd = photos / "0[1].png"
+    odd.write_bytes(b"")
+    assert key_of_one([str(photos / "00.png")]) == "00.png"
+    assert key_of_one([str(odd)]) == "0[1].png"
+    assert key_of_one(["https://example.org/street.jpg?size=[large]*"]) == "street.jpg"
+    for several in ([str(photos)], [str(photos / "*.png")], [str(odd), str(odd)], []):
+        assert key_of_one(several) is None
 
 
 def test_a_pattern_without_matches_is_an_error_beside_the_images_found(photos: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from samovar.errors import InputError
 from samovar.plugins import find_mask_sink, resolve
 from samovar.protocols import MaskSink
+from samovar.worklist import key_of_one
 
 __all__ = ["open_outputs", "open_sink"]
 
@@ -33,11 +34,11 @@ def open_outputs(
         return {}, None
     name = name or "overlay"
     spec = find_mask_sink(name)
-    single = len(images) == 1 and not Path(images[0]).is_dir() and not any(mark in images[0] for mark in "*?[")
-    if out is None and single and (spec.suffix or spec.item_suffix):
-        out = f"{Path(images[0].rpartition('/')[2]).stem}.{name}{spec.suffix or spec.item_suffix}"
+    only = key_of_one(images)
+    if out is None and only is not None and (spec.suffix or spec.item_suffix):
+        out = f"{PurePosixPath(only).stem}.{name}{spec.suffix or spec.item_suffix}"
     elif out is None:
         out = f"samovar-out{spec.suffix}"
-    if not single and spec.item_suffix and Path(out).suffix.lower() == spec.item_suffix:
+    if only is None and spec.item_suffix and Path(out).suffix.lower() == spec.item_suffix:
         raise InputError(f"--out {out!r} is a file for one image; for several, name a folder")
     return {name: open_sink(name, out)}, out

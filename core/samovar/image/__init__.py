@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from samovar.image.bounds import DEFAULT_MAX_PIXELS
-from samovar.image.fetch import is_url
-from samovar.image.find import find_images, image_suffixes
+from samovar.image.fetch import is_url, name_of_url
+from samovar.image.find import find_images, image_suffixes, is_pattern
 from samovar.image.image import Image, ImageLike
 from samovar.image.mask_file import read_mask
 
-__all__ = ["DEFAULT_MAX_PIXELS", "Image", "ImageLike", "find_images", "image_suffixes", "is_url", "read_mask"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Image",
+    "ImageLike",
+    "find_images",
+    "image_suffixes",
+    "is_pattern",
+    "is_url",
+    "name_of_url",
+    "read_mask",
+]

@@ -17,12 +17,21 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import IO, Any, ClassVar
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from samovar.errors import ImageError
 from samovar.image.problem import problem
 
-__all__ = ["MAX_BYTES", "MAX_REDIRECTS", "SECONDS", "fetch", "is_url", "parse_data_url", "without_secrets"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_REDIRECTS",
+    "SECONDS",
+    "fetch",
+    "is_url",
+    "name_of_url",
+    "parse_data_url",
+    "without_secrets",
+]
 
 MAX_BYTES = 100_000_000
 SECONDS = 30.0
@@ -48,6 +57,13 @@ def without_secrets(url: str) -> str:
     except ValueError:  # a malformed address; the part before any token is all there is to show
         return re.split(r"[?#]", url, maxsplit=1)[0].rpartition("@")[2][:200]
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def name_of_url(url: str) -> str:
+    """What to call the image at `url`: the last part of its path, else its host; "image" for a data-URL."""
+    if url[:5].lower() == "data:":
+        return "image"
+    return unquote(without_secrets(url)).rstrip("/").rpartition("/")[2] or "image"
 
 
 def parse_data_url(url: str, label: str = "data-URL") -> bytes:

@@ -11,7 +11,7 @@ from typing import Union
 
 from samovar.image.problem import problem
 
-__all__ = ["find_images", "image_suffixes"]
+__all__ = ["find_images", "image_suffixes", "is_pattern"]
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -57,12 +57,15 @@ def find_images(paths: PathLike | Iterable[PathLike], *, keep_missing: bool = Fa
     return list(found.values())
 
 
+def is_pattern(path: str) -> bool:
+    """Whether `path` stands for the files that it matches: not where there is one of that name, as `photo[1].jpg`."""
+    return glob.has_magic(path) and not os.path.lexists(path)
+
+
 def _expand(path: str, keep_missing: bool) -> Iterator[str]:
-    if path and Path(path).is_dir():  # Path("") would be the folder that we are in
+    if os.path.isdir(path):  # noqa: PTH112  (unlike Path, it says no to "" and to names that are too long)
         yield from _walk(path)
-    elif os.path.lexists(path):  # before patterns: `photo[1].jpg` may well be a file's name
-        yield path
-    elif glob.has_magic(path):
+    elif is_pattern(path):
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
         if not matches:
             raise problem(path, "a pattern that matches image files", "no match", "check the path")
@@ -71,7 +74,7 @@ def _expand(path: str, keep_missing: bool) -> Iterator[str]:
                 yield from _walk(match)
             else:
                 yield match
-    elif keep_missing and path:
+    elif os.path.lexists(path) or (keep_missing and path):
         yield path
     else:
         raise problem(path or "''", "a file, folder or pattern", "no such path", "check the spelling")

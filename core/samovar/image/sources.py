@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from samovar.errors import ImageError
-from samovar.image.fetch import fetch, is_url, parse_data_url, without_secrets
+from samovar.image.fetch import fetch, is_url, name_of_url, parse_data_url
 from samovar.image.problem import problem
 
 __all__ = ["BytesSource", "EncodedSource", "FileSource", "UrlSource", "named", "read_all"]
@@ -65,7 +65,7 @@ class UrlSource:
 
     def __init__(self, url: str, label: str) -> None:
         self.label = label
-        self.name = without_secrets(url).rstrip("/").rpartition("/")[2]
+        self.name = name_of_url(url)
         self._url = url
         self._data: bytes | None = None
 
