@@ -12,16 +12,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from threading import RLock
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-__all__ = ["Kernel", "njit"]
+__all__ = ["Kernel", "before_compiling", "njit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _compiling = RLock()
+_told: list[Callable[[], None]] = []
+
+
+def before_compiling(tell: Callable[[], None]) -> None:
+    """Call `tell` once, when a kernel is about to be compiled because no disk cache has it, which takes seconds."""
+    _told.append(tell)
 
 
 class Kernel(Generic[P, R]):
@@ -53,6 +60,7 @@ class Kernel(Generic[P, R]):
 def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     import numba
 
+    _listen()
     if not isinstance(function, FunctionType):
         raise TypeError(f"a kernel is a plain function; got {type(function).__name__}")
     # Numba cannot call a Kernel, so this copy of the function sees the dispatchers of the kernels that it names.
@@ -71,6 +79,23 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     except RuntimeError:  # nowhere to write the cache: a read-only install run by a user without a home
         compiled = numba.njit(**options)(twin)
     return compiled
+
+
+@functools.cache
+def _listen() -> None:
+    """Have numba say when it compiles; it says nothing when it reads what it compiled before."""
+    with suppress(ImportError):  # not in every release: then nobody is told
+        from numba.core import event
+
+        class Compiling(event.Listener):
+            def on_start(self, event: object) -> None:
+                while _told:
+                    _told.pop()()
+
+            def on_end(self, event: object) -> None:
+                pass
+
+        event.register("numba:compile", Compiling())  # type: ignore[no-untyped-call]
 
 
 @overload

@@ -72,6 +72,25 @@ def test_threads_that_call_a_kernel_first_at_once_share_one_compilation() -> Non
     assert results[0][0] == 15
 
 
+KERNELS = "from samovar.jit import njit\n@njit\ndef one(x: int) -> int:\n    return x + 1\n"
+
+
+def test_who_asks_is_told_once_of_compiling_and_not_of_reading_back(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    code = "import samovar.jit, kernels\nsamovar.jit.before_compiling(lambda: print('compiling'))\n"
+    code += "print(kernels.one(1), kernels.one(1.5))"
+    paths = os.pathsep.join([str(tmp_path), str(Path(jit.__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run() == "compiling\n2 2.5\n"
+    assert run() == "2 2.5\n"
+
+
 def test_only_functions_become_kernels() -> None:
     with pytest.raises(TypeError, match="a kernel is a plain function; got type"):
         njit(int)(3)
@@ -79,8 +98,7 @@ def test_only_functions_become_kernels() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX folders")
 def test_kernels_run_where_no_folder_for_their_cache_can_be_made(tmp_path: Path) -> None:
-    module = tmp_path / "kernels.py"
-    module.write_text("from samovar.jit import njit\n@njit\ndef one(x: int) -> int:\n    return x + 1\n")
+    (tmp_path / "kernels.py").write_text(KERNELS)
     # No cache beside the file nor in a home: both are below plain files.
     (tmp_path / "__pycache__").write_text("")
     (tmp_path / "file").write_text("")

@@ -76,7 +76,8 @@ def perform(
         for outcome in bar:
             _report(outcome, tally, as_json)
             bar.set_postfix(masks=tally.masks, failed=len(tally.failures), refresh=False)
-    if not quiet:
+    alone = len(work) + len(errors) == 1
+    if not quiet and not (alone and tally.failures):  # the line that names it has said all there is
         click.echo(_summary(tally, where), err=True)
     return tally.status
 

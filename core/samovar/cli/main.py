@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from samovar import __version__
-from samovar.errors import Cancelled, InputError, PluginError, SamovarError, UnknownNameError
+from samovar.errors import Cancelled, DeviceError, InputError, PluginError, SamovarError, UnknownNameError
+from samovar.jit import before_compiling
 from samovar.plugins import register_commands
 
 __all__ = ["main"]
@@ -85,6 +86,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status."""
+    before_compiling(_say_that_it_compiles)
     given: dict[str, Any] = {"args": args, "prog_name": "samovar", "standalone_mode": False}
     try:
         status = cli.main(**given)
@@ -108,12 +110,19 @@ def main(args: list[str] | None = None) -> NoReturn:
         if "--debug" in (args or sys.argv) or os.environ.get("SAMOVAR_DEBUG"):
             raise
         _say(str(error))
-        _exit(USAGE if isinstance(error, (InputError, PluginError)) else FAILED)
+        _exit(USAGE if isinstance(error, (InputError, PluginError, DeviceError)) else FAILED)
     _exit(status if isinstance(status, int) else 0)
 
 
 def _see_help(error: click.UsageError) -> str:
     return f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+
+
+def _say_that_it_compiles() -> None:
+    """Tell a person why the first run takes so long; as for progress, only on a terminal and without --quiet."""
+    context = click.get_current_context(silent=True)
+    if sys.stderr.isatty() and not (context is not None and context.params.get("quiet")):
+        _say("compiling for this machine; only the first run waits for that")
 
 
 def _say(message: str) -> None:
