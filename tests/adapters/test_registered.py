@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from samovar.cli.main import main
 from samovar.plugins import (
     MaskSinkSpec,
     PromptSourceSpec,
@@ -34,6 +35,14 @@ def test_the_sources_are_there() -> None:
 @pytest.mark.parametrize("spec", ours(), ids=lambda spec: f"{spec.noun} {spec.name}")
 def test_every_target_is_there(spec: MaskSinkSpec | PromptSourceSpec) -> None:
     assert callable(resolve(spec))
+
+
+def test_people_read_what_to_type_after_source_and_sink(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plugins"])
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    typed = {word for line in lines for word in line if "=" in word}
+    assert {"coco-boxes=FILE.json", "faces[=CASCADE.xml]", "coco=FILE.json", "overlay=FOLDER"} <= typed
 
 
 def loaded_after(code: str) -> set[str]:

@@ -17,6 +17,6 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "boxes around faces, by OpenCV's Haar cascades",
             gives=("box",),
             licence="BSD-3-Clause (Intel License Agreement for OpenCV)",
-            argument="CASCADE.xml",
+            argument="[CASCADE.xml]",
         ),
     )

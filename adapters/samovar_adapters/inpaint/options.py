@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from samovar.cli.options import json_option, model_options, quiet_option
+from samovar.cli.options import images_argument, json_option, model_options, quiet_option
 from samovar.cli.prompts import prompt_options
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def job_options(command: Command) -> Command:
 def file_options(command: Command) -> Command:
     """IMAGE... and where the pictures go."""
     options = [
-        click.argument("images", nargs=-1, required=True, metavar="IMAGE..."),
-        click.option("--out", "-o", metavar="PATH", help="A .png file, or a folder for several images."),
+        images_argument,
+        click.option(
+            "--out", "-o", type=click.Path(), metavar="PATH", help="A .png file, or a folder for several images."
+        ),
         click.option("--resume", is_flag=True, help="Skip the images that the output already has."),
         json_option,
         quiet_option,

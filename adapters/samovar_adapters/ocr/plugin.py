@@ -6,8 +6,6 @@ from samovar.plugins import PromptSourceSpec, hookimpl
 
 __all__ = ["register_prompt_sources"]
 
-_LEVELS = "lines|words|characters"
-
 
 @hookimpl
 def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
@@ -20,7 +18,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             gives=("box", "points"),
             extra="rapidocr",
             licence="Apache-2.0",
-            argument=_LEVELS,
+            argument="[lines|words|characters]",
         ),
         PromptSourceSpec(
             "tesseract",
@@ -28,6 +26,6 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "text, by the tesseract program",
             gives=("box", "points"),
             licence="Apache-2.0",
-            argument="lines|words",
+            argument="[lines|words]",
         ),
     )

@@ -15,7 +15,7 @@ __all__ = ["track"]
 
 
 @click.command()
-@click.argument("video", metavar="VIDEO|FOLDER|camera:N|-")
+@click.argument("video", metavar="VIDEO|FOLDER|camera:N|-", type=click.Path())
 @click.option(
     "--point",
     "-p",
@@ -26,7 +26,13 @@ __all__ = ["track"]
 )
 @click.option("--box", "-b", "boxes", type=BOX, multiple=True, help="A box in the first frame; each is an object.")
 @click.option("--text", "-t", "texts", multiple=True, metavar="WORDS", help="What to find, for models that take text.")
-@click.option("--prompts", "prompts_file", metavar="FILE", help="Prompts for the first frame, .json, .npy or .npz.")
+@click.option(
+    "--prompts",
+    "prompts_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Prompts for the first frame, .json, .npy or .npz.",
+)
 @click.option(
     "--source",
     "-s",
@@ -48,8 +54,12 @@ __all__ = ["track"]
     show_default=True,
     help="memory: the model's own; propagate: any model's masks moved along; detections: --source in every frame.",
 )
-@click.option("--out", "-o", metavar="VIDEO", help="The video with the masks drawn in, such as overlay.mp4.")
-@click.option("--masks", metavar="PATH", help="A .txt (MOTS), a .json (COCO-video) or a folder of PNGs.")
+@click.option(
+    "--out", "-o", type=click.Path(), metavar="VIDEO", help="The video with the masks drawn in, such as overlay.mp4."
+)
+@click.option(
+    "--masks", type=click.Path(), metavar="PATH", help="A .txt (MOTS), a .json (COCO-video) or a folder of PNGs."
+)
 @click.option("--mot", metavar="FILE.txt", help="The masks' boxes as MOT text.")
 @click.option("--checkpoint", metavar="DIR", help="Keep the progress here; the same command then goes on from it.")
 @click.option("--rate", type=float, help="Frames a second of a folder of pictures.  [default: 25]")

@@ -6,13 +6,21 @@ from typing import Any
 
 import click
 
-from samovar.cli.options import SETTING, json_option, model_options, number, output_options, quiet_option
+from samovar.cli.options import (
+    SETTING,
+    images_argument,
+    json_option,
+    model_options,
+    number,
+    output_options,
+    quiet_option,
+)
 
 __all__ = ["auto"]
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@images_argument
 @click.option("--points-per-side", type=click.IntRange(1, 512), help="Points along each side of the grid.")
 @click.option("--crop-n-layers", type=click.IntRange(0, 4), help="Layers of crops to look at as well.")
 @click.option("--min-mask-region-area", type=click.IntRange(0), help="Fill holes and drop islands below this area.")

@@ -22,7 +22,7 @@ __all__ = ["bench"]
 
 
 @click.command()
-@click.argument("image", required=False, metavar="[IMAGE]")
+@click.argument("image", required=False, metavar="[IMAGE]", type=click.Path())
 @click.option("--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs; medians are printed.")
 @model_options
 @json_option

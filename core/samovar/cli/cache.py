@@ -29,12 +29,18 @@ def cache() -> None:
 
 
 folder_option = click.option(
-    "--cache", "folder", default="auto", show_default=True, metavar="auto|DIR", help="Which cache."
+    "--cache",
+    "folder",
+    type=click.Path(),
+    default="auto",
+    show_default=True,
+    metavar="auto|DIR",
+    help="Which cache.",
 )
 
 
 @cache.command()
-@click.argument("paths", nargs=-1, required=True, metavar="DIR|FILE|LIST.txt|-...")
+@click.argument("paths", nargs=-1, required=True, metavar="DIR|FILE|LIST.txt|-...", type=click.Path())
 @click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True, help="Images a model call.")
 @click.option("--readers", type=click.IntRange(1, 64), default=2, show_default=True, help="Threads that decode ahead.")
 @model_options

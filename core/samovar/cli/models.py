@@ -10,7 +10,7 @@ import click
 from samovar.cli.options import json_option
 from samovar.cli.table import aligned
 from samovar.kinds import KINDS
-from samovar.plugins import SegmenterSpec, load_plugins
+from samovar.plugins import SegmenterSpec, load_plugins, requirement_of
 
 if TYPE_CHECKING:
     from samovar.plugins import Claim
@@ -45,15 +45,9 @@ def _takes(spec: SegmenterSpec) -> list[str]:
     return [kind for kind in KINDS if kind in spec.prompts]
 
 
-def _needs(spec: SegmenterSpec) -> str | None:
-    if spec.extra is None or "[" in spec.extra:
-        return spec.extra
-    return f"samovar[{spec.extra}]"
-
-
 def _as_row(spec: SegmenterSpec) -> tuple[str, ...]:
     summary = f"{spec.summary} (weights must be asked for)" if spec.gated else spec.summary
-    return spec.name, ",".join(_takes(spec)), _needs(spec) or "–", spec.licence, summary
+    return spec.name, ",".join(_takes(spec)), requirement_of(spec) or "–", spec.licence, summary
 
 
 def _as_json(claim: Claim[SegmenterSpec]) -> dict[str, object]:
@@ -65,7 +59,7 @@ def _as_json(claim: Claim[SegmenterSpec]) -> dict[str, object]:
         "summary": spec.summary,
         "prompts": _takes(spec),
         "licence": spec.licence,
-        "needs": _needs(spec),
+        "needs": requirement_of(spec),
         "weights": spec.weights,
         "gated": spec.gated,
         "parameters": spec.parameters,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from samovar.errors import InputError
 
@@ -15,6 +16,9 @@ __all__ = [
     "POINT",
     "SETTING",
     "SINK",
+    "complete_format",
+    "complete_source",
+    "images_argument",
     "json_option",
     "model_options",
     "number",
@@ -86,13 +90,23 @@ SETTING = _Pair("NAME=VALUE")
 SINK = _Pair("NAME=PATH")
 
 
-def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from samovar.plugins import list_segmenters
 
-    return [spec.name for spec in list_segmenters() if spec.name.startswith(incomplete)]
+    names = [name for spec in list_segmenters() if (name := spec.name).startswith(incomplete)]
+    # What no model is called may be the beginning of a checkpoint's path.
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-def _complete_format(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of prompt sources."""
+    from samovar.plugins import list_prompt_sources
+
+    return [spec.name for spec in list_prompt_sources() if spec.name.startswith(incomplete)]
+
+
+def complete_format(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of mask sinks."""
     from samovar.plugins import list_mask_sinks
 
     return [spec.name for spec in list_mask_sinks() if spec.name.startswith(incomplete)]
@@ -105,10 +119,11 @@ def model_options(command: Command) -> Command:
             "--model", "-m", default="default", show_default=True, metavar="NAME|PATH", shell_complete=_complete_model,
             help="A model (see `samovar models`) or a checkpoint file.",
         ),
-        click.option("--weights", metavar="PATH|ID", help="Weights for that model instead of the published ones."),
+        click.option("--weights", type=click.Path(), metavar="PATH|ID",
+                     help="Weights for that model instead of the published ones."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
-        click.option("--cache", "cache", default="auto", show_default=True, metavar="auto|off|DIR",
+        click.option("--cache", type=click.Path(), default="auto", show_default=True, metavar="auto|off|DIR",
                      help="Where embeddings are kept."),
         click.option("--memory", metavar="SIZE", help="Memory that decoding may use, such as 512MB.  [default: 1GiB]"),
     ]  # fmt: skip
@@ -120,13 +135,17 @@ def model_options(command: Command) -> Command:
 def output_options(command: Command) -> Command:
     """--format, --out and --resume: where one command's masks go."""
     command = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")(command)
-    command = click.option("--out", "-o", metavar="PATH", help="A file or a folder, as the format has it.")(command)
+    command = click.option(
+        "--out", "-o", type=click.Path(), metavar="PATH", help="A file or a folder, as the format has it."
+    )(command)
     return click.option(
-        "--format", "-f", "form", metavar="NAME", shell_complete=_complete_format,
+        "--format", "-f", "form", metavar="NAME", shell_complete=complete_format,
         help="overlay, png, labelmap, coco, labelme, yolo, polygons or npz.  [default: overlay; none with --json]",
     )(command)  # fmt: skip
 
 
+# Not checked to exist: it may be a URL or a pattern, and a bad one must not hide the others. The type completes names.
+images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on standard error.")
 

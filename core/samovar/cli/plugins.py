@@ -11,7 +11,7 @@ import click
 
 from samovar.cli.options import json_option
 from samovar.cli.table import aligned
-from samovar.plugins import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, load_plugins
+from samovar.plugins import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec, load_plugins
 
 if TYPE_CHECKING:
     from samovar.plugins import PluginInfo, PluginManager
@@ -32,13 +32,14 @@ def plugins(context: click.Context, as_json: bool) -> None:
     # A plugin whose name another has taken is listed too, but brings nothing.
     brings = [brought.get(info.name, {}) if info.hooks else {} for info in found]
     if as_json:
-        for info, names in zip(found, brings):
+        for info, specs in zip(found, brings):
+            names = {noun: [spec.name for spec in some] for noun, some in specs.items()}
             click.echo(json.dumps({**asdict(info), "brings": names}, ensure_ascii=False))
         return
     heads = [(info.name, _origin(info), info.status) for info in found]
-    for info, names, head in zip(found, brings, aligned(heads)):
+    for info, specs, head in zip(found, brings, aligned(heads)):
         click.echo(head)
-        for detail in _details(info, names):
+        for detail in _details(info, specs):
             click.echo(f"    {detail}")
 
 
@@ -66,9 +67,9 @@ def new(name: str, kind: str) -> None:
     click.echo(f'next: cd {folder} && pip install -e ".[test]" && python -m pytest', err=True)
 
 
-def _brought(manager: PluginManager) -> dict[str, dict[str, list[str]]]:
-    """Plugin → noun → names, without the kinds of which it brings none."""
-    brought: dict[str, dict[str, list[str]]] = {}
+def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec]]]:
+    """Plugin → noun → specs, without the kinds of which it brings none."""
+    brought: dict[str, dict[str, list[Spec]]] = {}
     for noun, claims in (
         ("models", manager.claims(SegmenterSpec)),
         ("prompt sources", manager.claims(PromptSourceSpec)),
@@ -76,17 +77,32 @@ def _brought(manager: PluginManager) -> dict[str, dict[str, list[str]]]:
         ("cache tiers", manager.claims(CacheTierSpec)),
     ):
         for claim in claims:
-            brought.setdefault(claim.plugin, {}).setdefault(noun, []).append(claim.spec.name)
+            brought.setdefault(claim.plugin, {}).setdefault(noun, []).append(claim.spec)
     return brought
+
+
+def _typed(spec: Spec) -> str:
+    """What people type to use it: its name, and what goes after the name."""
+    if isinstance(spec, MaskSinkSpec):
+        return f"{spec.name}=FILE{spec.suffix}" if spec.suffix else f"{spec.name}=FOLDER"
+    argument = spec.argument if isinstance(spec, (PromptSourceSpec, CacheTierSpec)) else None
+    if argument is None:
+        return spec.name
+    optional = argument.startswith("[") and argument.endswith("]")
+    return f"{spec.name}[={argument[1:-1]}]" if optional else f"{spec.name}={argument}"
 
 
 def _origin(info: PluginInfo) -> str:
     return f"{info.distribution} {info.version}" if info.distribution else "from code"
 
 
-def _details(info: PluginInfo, brings: dict[str, list[str]]) -> Iterator[str]:
-    for noun, names in brings.items():
-        yield f"{noun}: {', '.join(names)}"
+def _details(info: PluginInfo, brings: dict[str, list[Spec]]) -> Iterator[str]:
+    for noun, specs in brings.items():
+        if isinstance(specs[0], SegmenterSpec):  # `samovar models` says what each is
+            yield f"{noun}: {', '.join(spec.name for spec in specs)}"
+        else:
+            yield f"{noun}:"
+            yield from (f"    {line}" for line in aligned([(_typed(spec), spec.summary) for spec in specs]))
     others = [hook for hook in info.hooks if not hook.startswith("register_") or hook == "register_commands"]
     if others:
         yield f"hooks: {', '.join(others)}"

@@ -28,7 +28,8 @@ def prompt_options(command: Command) -> Command:
                      help="A box in pixels; each is an object of its own."),
         click.option("--text", "-t", "texts", multiple=True, metavar="WORDS",
                      help="What to find, for models that take text."),
-        click.option("--prompts", "prompts_file", metavar="FILE", help="Prompts from a .json, .npy or .npz file."),
+        click.option("--prompts", "prompts_file", type=click.Path(), metavar="FILE",
+                     help="Prompts from a .json, .npy or .npz file."),
         click.option("--label", help="What to call the objects."),
     ]  # fmt: skip
     for option in reversed(options):

@@ -6,17 +6,18 @@ from typing import Any
 
 import click
 
-from samovar.cli.options import SINK, json_option, model_options, quiet_option
+from samovar.cli.options import SINK, complete_format, complete_source, json_option, model_options, quiet_option
 
 __all__ = ["run"]
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option(
     "--source",
     "-s",
     metavar="NAME[=ARGUMENT]",
+    shell_complete=complete_source,
     help="Where the prompts come from, such as faces or coco-boxes=ann.json. Without it: every object.",
 )
 @click.option(
@@ -27,6 +28,7 @@ __all__ = ["run"]
     multiple=True,
     required=True,
     metavar="NAME=PATH",
+    shell_complete=complete_format,
     help="Where the masks go, such as coco=masks.json or overlay=pictures/. Several may be given.",
 )
 @click.option("--multimask", is_flag=True, help="Up to three masks a prompt: whole, part, sub-part.")

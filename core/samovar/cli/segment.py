@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from samovar.cli.options import json_option, model_options, output_options, quiet_option
+from samovar.cli.options import images_argument, json_option, model_options, output_options, quiet_option
 from samovar.cli.prompts import chosen_prompts, prompt_options
 
 __all__ = ["segment"]
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@images_argument
 @prompt_options
 @click.option("--multimask", is_flag=True, help="Up to three masks a prompt: whole, part, sub-part.")
 @output_options

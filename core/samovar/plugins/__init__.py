@@ -28,7 +28,7 @@ from samovar.plugins.process import (
     register_commands,
 )
 from samovar.plugins.records import PluginInfo
-from samovar.plugins.resolve import resolve, split_argument
+from samovar.plugins.resolve import requirement_of, resolve, split_argument
 from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "load_plugins",
     "register",
     "register_commands",
+    "requirement_of",
     "resolve",
     "split_argument",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "MaskSinkFactory",
     "PromptSourceFactory",
     "SegmenterFactory",
+    "requirement_of",
     "resolve",
     "split_argument",
 ]
@@ -91,6 +92,11 @@ def split_argument(text: str) -> tuple[str, str | None]:
     return name, argument if equals else None
 
 
+def requirement_of(spec: Spec) -> str | None:
+    """What pip has to install for it, such as "samovar[sam]"; None where the base install will do."""
+    return spec.extra if spec.extra is None or "[" in spec.extra else f"samovar[{spec.extra}]"
+
+
 def _explained(spec: Spec, target: Callable[..., T]) -> Callable[..., T]:
     """`target`, which may import its model library only when called, with a missing one told as `resolve` tells it."""
 
@@ -111,5 +117,4 @@ def _missing(spec: Spec, error: ModuleNotFoundError) -> MissingExtraError | Plug
     package = spec.target.partition(":")[0].partition(".")[0]
     if spec.extra is None or not lacking or lacking == package:
         return PluginError(f"{spec.noun} {spec.name!r}: import of {spec.target} failed: {one_line(error)}")
-    wanted = spec.extra if "[" in spec.extra else f"samovar[{spec.extra}]"
-    return MissingExtraError(f'{spec.noun} {spec.name!r} needs {lacking}: pip install "{wanted}"')
+    return MissingExtraError(f'{spec.noun} {spec.name!r} needs {lacking}: pip install "{requirement_of(spec)}"')

@@ -112,7 +112,8 @@ class PromptSourceSpec:
         lowers: the kinds of prompt that it turns into `gives` for a segmenter that lacks them (text → box, say).
         extra: what must be installed for it, as in `SegmenterSpec`.
         licence: of the weights or data it uses, if any.
-        argument: what the argument is, for help, such as "FILE.json"; None when it takes none.
+        argument: what the argument is, for listings, such as "FILE.json", in brackets where it may be left out
+            ("[FILE.json]"); None when it takes none.
 
     Raises:
         PluginError: a field that is not as above.
@@ -210,7 +211,7 @@ class CacheTierSpec:
             in `name=argument` (a folder, a URL), or None.
         summary: one line for listings.
         extra: what must be installed for it, as in `SegmenterSpec`.
-        argument: what the argument is, for help, such as "FOLDER"; None when it takes none.
+        argument: what the argument is, such as "FOLDER", as in `PromptSourceSpec`.
 
     Raises:
         PluginError: a field that is not as above.
