@@ -11,14 +11,16 @@ __all__ = ["load_av", "one_line"]
 
 
 def load_av() -> Any:
-    """The `av` module, not as talkative as it comes. Raises MissingExtraError."""
+    """The `av` module, silent. Raises MissingExtraError."""
     try:
         av = import_module("av")
     except ImportError as error:
         raise MissingExtraError(
             f'reading and writing video needs PyAV ({error}); run: pip install "samovar[video]"'
         ) from error
-    av.logging.set_level(av.logging.PANIC)
+    # No level at all: with any other, FFmpeg's threads wait for Python's lock even to say nothing, and for ever where
+    # Python holds it while it closes the decoder that they work for.
+    av.logging.set_level(None)
     return av
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +39,23 @@ def test_frames_come_upright(tmp_path: Path, rotation: int) -> None:
     path = write_video(tmp_path / "a.mp4", FRAMES[:2], rotation=rotation)
     first = next(iter(open_frames(str(path))))
     assert psnr(first.image.pixels, np.rot90(FRAMES[0].pixels, rotation // 90)) > 28
+
+
+LEAVE = """
+import sys
+from itertools import islice
+from samovar_adapters.video.frames.open import open_frames
+for _ in range(300):
+    reader = open_frames(sys.argv[1])
+    assert len(list(islice(reader, 6))) == 6
+    reader.close()
+"""
+
+
+def test_a_video_that_is_left_in_the_middle_never_hangs(tmp_path: Path) -> None:
+    # Its decoder's threads still run then. Where they may speak to Python, two of three such runs lock up.
+    path = write_video(tmp_path / "a.mp4", FRAMES)
+    subprocess.run([sys.executable, "-c", LEAVE, str(path)], check=True, timeout=120)
 
 
 def test_a_folder_is_read_in_natural_order_and_bad_pictures_are_named(tmp_path: Path) -> None:
