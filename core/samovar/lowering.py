@@ -49,7 +49,7 @@ def lower(runtime: Runtime, image: Image, prompts: Prompts) -> Lowered:
 def _unsupported(runtime: Runtime, kinds: frozenset[Kind]) -> str:
     kind = next(kind for kind in KINDS if kind in kinds)
     takes = ", ".join(kind for kind in KINDS if kind in runtime.segmenter.prompt_kinds)
-    ways = [f"lower it with {spec.name!r}" for spec in list_prompt_sources() if kind in spec.lowers]
+    ways = [f"lower it with the source {spec.name!r}" for spec in list_prompt_sources() if kind in spec.lowers]
     ways += [f"use model {spec.name!r}" for spec in list_segmenters() if kind in spec.prompts]
     mend = " or ".join(ways[:3]) or f"install a plugin whose source lowers {kind} prompts"
     return f"model {runtime.name!r} takes {takes}; got a {kind} prompt; {mend}"

@@ -124,7 +124,7 @@ def test_a_kind_that_the_model_lacks_names_what_would_lower_it(runtime: Runtime)
     with isolated({"others": Others()}), pytest.raises(UnsupportedPromptError) as caught:
         runtime.segment(grey(0), Prompt(text="cat"))
     assert str(caught.value) == (
-        "model 'boxes' takes points, box; got a text prompt; lower it with 'words' or use model 'reader'"
+        "model 'boxes' takes points, box; got a text prompt; lower it with the source 'words' or use model 'reader'"
     )
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from samovar.cli.options import images_argument, json_option, model_options, output_options, quiet_option
+from samovar.cli.options import (
+    complete_source,
+    images_argument,
+    json_option,
+    model_options,
+    output_options,
+    quiet_option,
+)
 from samovar.cli.prompts import chosen_prompts, prompt_options
 
 __all__ = ["segment"]
@@ -15,6 +22,14 @@ __all__ = ["segment"]
 @click.command()
 @images_argument
 @prompt_options
+@click.option(
+    "--lower",
+    "lowering",
+    metavar="NAME[=ARGUMENT]",
+    multiple=True,
+    shell_complete=complete_source,
+    help="A source that turns prompts which the model does not take into ones that it does: words into boxes, say.",
+)
 @click.option("--multimask", is_flag=True, help="Up to three masks a prompt: whole, part, sub-part.")
 @output_options
 @model_options
@@ -27,6 +42,7 @@ def segment(
     texts: tuple[str, ...],
     prompts_file: str | None,
     label: str | None,
+    lowering: tuple[str, ...],
     multimask: bool,
     form: str | None,
     out: str | None,
@@ -46,7 +62,7 @@ def segment(
     from samovar.loading import load
 
     prompts_for = chosen_prompts(points, boxes, texts, prompts_file, label, "use `samovar auto`")
-    runtime = load(loading.pop("model"), **loading)
+    runtime = load(loading.pop("model"), lowering=lowering, **loading)
     sinks, where = open_outputs(form, out, images, as_json=as_json)
     return perform(
         runtime,

@@ -57,7 +57,7 @@ class Toys:
 
     @hookimpl
     def register_prompt_sources(self) -> list[PromptSourceSpec]:
-        return [PromptSourceSpec("corner", "tests.core.cli.test_segment:open_corner", "corner", gives=("box",))]
+        return [PromptSourceSpec("corner", "tests.core.cli.test_segment:open_corner", "corner", ("box",), ("text",))]
 
 
 @pytest.fixture
@@ -136,6 +136,17 @@ def test_a_wrong_request_is_one_line_and_status_2(run: Run, photo: str, args: li
     assert message in err
     assert err.count("\n") == 1, err
     assert (status, out) == (2, "")
+
+
+def test_words_become_boxes_by_the_source_named(run: Run, photo: str) -> None:
+    _, _, err = run("segment", photo, "--text", "bus")
+    assert "lower it with the source 'corner'" in err
+    status, out, err = run("segment", photo, "--text", "bus", "--lower", "corner", "--json")
+    assert status == 0, err
+    [mask] = json.loads(out)["masks"]
+    assert (mask["box"], mask["label"], mask["prompt"]) == ([0, 0, 5, 5], "corner", 0)
+    status, _, err = run("segment", photo, "--text", "bus", "--lower", "cornr")
+    assert (status, "did you mean corner?" in err) == (2, True)
 
 
 def test_a_prompt_that_fits_some_images_fails_only_the_others(run: Run, photo: str, tmp_path: Path) -> None:
