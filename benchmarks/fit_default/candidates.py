@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import deepest, jittered, leaf_share, random_click, tight_box
-from samovar_plugins.default.candidates import box_rows, leaf_sums, point_rows
+from samovar_plugins.default.fitting import box_rows, point_rows
+from samovar_plugins.default.membership import leaf_sums
 from samovar_plugins.default.scene import Scene
 
 __all__ = ["CandidateSamples", "fit_candidates", "sample_candidates", "true_iou"]

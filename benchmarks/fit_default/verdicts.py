@@ -19,10 +19,11 @@ from benchmarks.fit_default.truth import (
     random_click,
     tight_box,
 )
-from samovar_plugins.default.candidates import find_candidates, votes
+from samovar_plugins.default.candidates import find_candidates
 from samovar_plugins.default.classify import classify, first_verdict, tidy
 from samovar_plugins.default.evidence import Evidence, find_ways, first_evidence, second_evidence
 from samovar_plugins.default.fields import cut_mask, make_field
+from samovar_plugins.default.membership import votes
 from samovar_plugins.default.queries import Query, make_query
 from samovar_plugins.default.scene import Scene
 from samovar_plugins.default.weights import Weights

@@ -4,8 +4,7 @@ Numba takes about half a second to import, so a module full of kernels must not 
 stays plain Python until it is called; then numba is imported, and the machine code is compiled or read back from
 numba's disk cache.
 
-A kernel may call other kernels by their global name. Keep those in the same file: numba's disk cache notices that the
-file of a kernel changed, not that the file of a kernel which it calls did.
+A kernel may call other kernels by their global name, of the same module or imported from another.
 """
 
 from __future__ import annotations
@@ -57,6 +56,18 @@ class Kernel(Generic[P, R]):
             return self._compiled
 
 
+def _called(function: Any) -> dict[str, Kernel[..., Any]]:
+    """The kernels that a function calls, by the names that it has for them."""
+    named = ((name, function.__globals__.get(name)) for name in function.__code__.co_names)
+    return {name: kernel for name, kernel in named if isinstance(kernel, Kernel)}
+
+
+def _files(function: Any) -> set[str]:
+    """The files whose code becomes the machine code of a function."""
+    below = (_files(kernel._function) for kernel in _called(function).values())
+    return {function.__code__.co_filename}.union(*below)
+
+
 def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     import numba
 
@@ -64,20 +75,23 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     if not isinstance(function, FunctionType):
         raise TypeError(f"a kernel is a plain function; got {type(function).__name__}")
     # Numba cannot call a Kernel, so this copy of the function sees the dispatchers of the kernels that it names.
-    names = dict(function.__globals__)
-    for name in function.__code__.co_names:
-        if isinstance(names.get(name), Kernel):
-            names[name] = names[name].compiled
+    called = {name: kernel.compiled for name, kernel in _called(function).items()}
+    names = {**function.__globals__, **called}
     code, defaults = function.__code__, function.__defaults__
     twin = FunctionType(code, names, function.__name__, defaults, function.__closure__)
     twin.__qualname__ = function.__qualname__
     # Inlined, because a kernel read back from the disk cache may otherwise call another compilation of the kernels that
     # it calls than the process that compiled it did: where rounding is free, the same input then has two answers.
     options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "forceinline": True}
-    try:
-        compiled: Callable[P, R] = numba.njit(cache=True, **options)(twin)
-    except RuntimeError:  # nowhere to write the cache: a read-only install run by a user without a home
-        compiled = numba.njit(**options)(twin)
+    dispatcher: Any = numba.njit(**options)(twin)
+    from .jit_cache import LeanCache, usable
+
+    with suppress(RuntimeError):  # nowhere to write the cache: a read-only install run by a user without a home
+        if usable():
+            dispatcher._cache = LeanCache(twin, _files(function))
+        else:
+            dispatcher.enable_caching()
+    compiled: Callable[P, R] = dispatcher
     return compiled
 
 
@@ -87,7 +101,7 @@ def _listen() -> None:
     with suppress(ImportError):  # not in every release: then nobody is told
         from numba.core import event
 
-        class Compiling(event.Listener):
+        class Compiling(event.Listener):  # type: ignore[misc]
             def on_start(self, event: object) -> None:
                 while _told:
                     _told.pop()()
@@ -95,7 +109,7 @@ def _listen() -> None:
             def on_end(self, event: object) -> None:
                 pass
 
-        event.register("numba:compile", Compiling())  # type: ignore[no-untyped-call]
+        event.register("numba:compile", Compiling())
 
 
 @overload

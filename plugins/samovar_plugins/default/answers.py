@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidates import leaf_sums
 from .classify import classify, tidy
 from .evidence import find_ways
 from .judging import judge, judge_rows
+from .membership import leaf_sums
 from .queries import Query
 from .scene import Scene
 from .weights import Weights

@@ -1,7 +1,7 @@
 """Which nodes of the trees could be the object that a prompt asks for, and how likely each is.
 
-Candidates are scored by a small network from what they look like (see `nodes`) and how they fit the prompt. The
-scores become weights, and the weighted vote of all candidates says of every leaf how likely it is in the object.
+Candidates are scored by a small network from what they look like (see `nodes`) and how they fit the prompt (see
+`fitting`). The scores become weights for a vote on every leaf (see `membership`).
 """
 
 from __future__ import annotations
@@ -11,22 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.jit import njit
-
+from .fitting import FEWEST, box_rows, point_rows
+from .membership import holding, leaf_sums
 from .network import probabilities
 from .nodes import NODE_FEATURES
-from .queries import Query, nearest_pixel
+from .queries import Query
 from .scene import Scene
 from .weights import Net, Weights
 
-__all__ = ["BOX_FEATURES", "POINT_FEATURES", "Candidates", "box_rows", "find_candidates", "point_rows", "votes"]
+__all__ = ["SHARPNESS", "Candidates", "find_candidates"]
 
-POINT_FEATURES = NODE_FEATURES + 8
-BOX_FEATURES = NODE_FEATURES + 10
 SHARPNESS = 12.0
 _VIOLATION = 3.0
-_FEWEST = 20
-_FITTING = 0.25
 _CLAIMED = 0.2
 
 
@@ -45,166 +41,6 @@ class Candidates:
     score: NDArray[np.float32]
     weight: NDArray[np.float32]
     area: NDArray[np.float32]
-
-
-@njit
-def _positions(order: NDArray[np.uint16]) -> NDArray[np.int32]:
-    out = np.empty(order.shape, np.int32)
-    for t in range(order.shape[0]):
-        for i in range(order.shape[1]):
-            out[t, order[t, i]] = i
-    return out
-
-
-@njit
-def _holding(
-    leaf: int,
-    order: NDArray[np.uint16],
-    tree: NDArray[np.uint8],
-    start: NDArray[np.uint16],
-    end: NDArray[np.uint16],
-) -> NDArray[np.bool_]:
-    """Which candidates hold a leaf."""
-    place = np.empty(order.shape[0], np.int32)
-    for t in range(order.shape[0]):
-        for i in range(order.shape[1]):
-            if order[t, i] == leaf:
-                place[t] = i
-                break
-    out = np.empty(tree.shape[0], np.bool_)
-    for c in range(tree.shape[0]):
-        out[c] = start[c] <= place[tree[c]] < end[c]
-    return out
-
-
-@njit
-def _point_geometry(
-    chosen: NDArray[np.int64],
-    x: float,
-    y: float,
-    gap: NDArray[np.float32],
-    frame_gap: float,
-    leaf_share: float,
-    order: NDArray[np.uint16],
-    tree: NDArray[np.uint8],
-    start: NDArray[np.uint16],
-    end: NDArray[np.uint16],
-    box: NDArray[np.float32],
-    about: NDArray[np.float32],
-    rows: int,
-    cols: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Fill the prompt's columns: depth of the point inside the candidate, its offset from the centre, …"""
-    trees, n = order.shape
-    before = np.full((trees, n + 1), np.float32(1e9))
-    after = np.full((trees, n + 1), np.float32(1e9))
-    for t in range(trees):
-        for i in range(n):
-            before[t, i + 1] = min(before[t, i], gap[order[t, i]])
-        for i in range(n - 1, -1, -1):
-            after[t, i] = min(after[t, i + 1], gap[order[t, i]])
-    base = about.shape[1]
-    total = rows * cols
-    for k in range(chosen.shape[0]):
-        c = chosen[k]
-        t = tree[c]
-        depth = min(min(before[t, start[c]], after[t, end[c]]), frame_gap)
-        for f in range(base):
-            out[k, f] = about[k, f]
-        radius = np.sqrt(np.exp(about[k, 0]) * total / np.pi)
-        wide, high = box[c, 2] - box[c, 0], box[c, 3] - box[c, 1]
-        dx, dy = x - about[k, 14] * cols, y - about[k, 15] * rows
-        out[k, base] = depth / radius
-        out[k, base + 1] = depth / min(wide, high) * 2
-        out[k, base + 2] = abs(x - (box[c, 0] + box[c, 2]) / 2) / wide
-        out[k, base + 3] = abs(y - (box[c, 1] + box[c, 3]) / 2) / high
-        out[k, base + 4] = np.sqrt(dx * dx + dy * dy) / radius
-        out[k, base + 5] = np.log(depth + 1)
-        out[k, base + 6] = np.sqrt(leaf_share) * 10
-        out[k, base + 7] = np.log(frame_gap + 1)
-
-
-@njit
-def _box_fit(box: NDArray[np.float32], pool_box: NDArray[np.float32]) -> NDArray[np.float32]:
-    out = np.empty(pool_box.shape[0], np.float32)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    for c in range(pool_box.shape[0]):
-        wide = min(pool_box[c, 2], box[2]) - max(pool_box[c, 0], box[0])
-        high = min(pool_box[c, 3], box[3]) - max(pool_box[c, 1], box[1])
-        inside = max(wide, np.float32(0)) * max(high, np.float32(0))
-        own = (pool_box[c, 2] - pool_box[c, 0]) * (pool_box[c, 3] - pool_box[c, 1])
-        out[c] = inside / (area + own - inside)
-    return out
-
-
-def point_rows(scene: Scene, x: float, y: float, leaf: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates under a point (working pixels) and their k×POINT_FEATURES features."""
-    chosen = np.flatnonzero(_holding(leaf, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end))
-    rows, cols = scene.frame.rows, scene.frame.cols
-    frame_gap = max(min(x, y, cols - x, rows - y), 0.0) + 0.5
-    gap = nearest_pixel(scene.labels, len(scene.area), x, y, frame_gap)  # no depth inside a candidate is larger
-    about = scene.pool_features[chosen].astype(np.float32)
-    out = np.empty((len(chosen), POINT_FEATURES), np.float32)
-    _point_geometry(
-        chosen,
-        x,
-        y,
-        gap,
-        frame_gap,
-        float(scene.area[leaf]) / scene.total,
-        scene.order,
-        scene.pool_tree,
-        scene.pool_start,
-        scene.pool_end,
-        scene.pool_box,
-        about,
-        rows,
-        cols,
-        out,
-    )
-    return chosen, out
-
-
-@njit
-def _box_geometry(
-    chosen: NDArray[np.int64],
-    fit: NDArray[np.float32],
-    box: NDArray[np.float32],
-    pool_box: NDArray[np.float32],
-    about: NDArray[np.float32],
-    total: float,
-) -> NDArray[np.float32]:
-    """k×BOX_FEATURES: the candidates' own features, then how each side meets the box's."""
-    base = about.shape[1]
-    out = np.empty((chosen.shape[0], base + 10), np.float32)
-    wide, high = max(box[2] - box[0], np.float32(1)), max(box[3] - box[1], np.float32(1))
-    for k in range(chosen.shape[0]):
-        c = chosen[k]
-        for f in range(base):
-            out[k, f] = about[k, f]
-        most = np.float32(0)
-        out[k, base] = fit[c]
-        for side in range(4):
-            gap = (pool_box[c, side] - box[side]) / (wide if side % 2 == 0 else high)
-            out[k, base + 1 + side] = gap
-            most = max(most, abs(gap))
-        out[k, base + 5] = np.exp(about[k, 0]) * total / (wide * high)
-        out[k, base + 6] = abs(out[k, base + 1]) + abs(out[k, base + 3])
-        out[k, base + 7] = abs(out[k, base + 2]) + abs(out[k, base + 4])
-        out[k, base + 8] = most
-        out[k, base + 9] = np.log(wide * high / total)
-    return out
-
-
-def box_rows(scene: Scene, box: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates that fit a box (working pixels) at all, and their k×BOX_FEATURES features."""
-    fit = _box_fit(box, scene.pool_box)
-    chosen = np.flatnonzero(fit >= np.float32(_FITTING))
-    if len(chosen) < _FEWEST:
-        chosen = np.sort(np.argsort(-fit, kind="stable")[:_FEWEST])
-    about = scene.pool_features[chosen].astype(np.float32)
-    return chosen, _box_geometry(chosen, fit, box, scene.pool_box, about, scene.total)
 
 
 def _judge(net: Net | None, rows: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -238,64 +74,13 @@ def find_candidates(scene: Scene, query: Query, weights: Weights) -> Candidates:
         score = scene.pool_features[:, 10].astype(np.float32)
     wrong = np.zeros(len(index), np.float32)
     for leaf in query.positive_leaves:
-        wrong += ~_holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
+        wrong += ~holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
     for leaf in query.negative_leaves:
-        wrong += _holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
+        wrong += holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
     odds = SHARPNESS * score - _VIOLATION * wrong
     weight = np.exp(odds - odds.max())
     area = np.exp(scene.pool_features[index, 0].astype(np.float32)) * np.float32(scene.total)
     return Candidates(index, score.astype(np.float32), (weight / weight.sum()).astype(np.float32), area)
-
-
-@njit
-def leaf_sums(
-    index: NDArray[np.int64],
-    value: NDArray[np.float32],
-    order: NDArray[np.uint16],
-    tree: NDArray[np.uint8],
-    start: NDArray[np.uint16],
-    end: NDArray[np.uint16],
-) -> NDArray[np.float32]:
-    """For each candidate, the sum of a per-leaf value over its leaves."""
-    trees, n = order.shape
-    running = np.zeros((trees, n + 1), np.float64)
-    for t in range(trees):
-        for i in range(n):
-            running[t, i + 1] = running[t, i] + value[order[t, i]]
-    out = np.empty(index.shape[0], np.float32)
-    for k in range(index.shape[0]):
-        c = index[k]
-        out[k] = running[tree[c], end[c]] - running[tree[c], start[c]]
-    return out
-
-
-@njit
-def votes(
-    index: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    order: NDArray[np.uint16],
-    tree: NDArray[np.uint8],
-    start: NDArray[np.uint16],
-    end: NDArray[np.uint16],
-) -> NDArray[np.float32]:
-    """w×n float32: for each of w×k weightings of the k candidates, the weight of those that hold each leaf, in 0…1."""
-    trees, n = order.shape
-    out = np.zeros((weights.shape[0], n), np.float32)
-    change = np.zeros((trees, n + 1), np.float64)
-    for w in range(weights.shape[0]):
-        change[:] = 0
-        for k in range(index.shape[0]):
-            c = index[k]
-            change[tree[c], start[c]] += weights[w, k]
-            change[tree[c], end[c]] -= weights[w, k]
-        for t in range(trees):
-            held = 0.0
-            for i in range(n):
-                held += change[t, i]
-                out[w, order[t, i]] += held
-        for i in range(n):
-            out[w, i] = min(max(out[w, i], np.float32(0)), np.float32(1))
-    return out
 
 
 def _prior_scores(scene: Scene, prior: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -305,7 +90,7 @@ def _prior_scores(scene: Scene, prior: NDArray[np.float32]) -> tuple[NDArray[np.
     area = np.exp(scene.pool_features[:, 0].astype(np.float32)) * np.float32(scene.total)
     iou = inside / np.maximum(area + mass.sum() - inside, 1e-6)
     index = np.flatnonzero(iou >= np.float32(_CLAIMED))
-    if len(index) < _FEWEST:
-        few = min(_FEWEST, len(iou))
+    if len(index) < FEWEST:
+        few = min(FEWEST, len(iou))
         index = np.flatnonzero(iou >= np.partition(iou, -few)[-few])
     return index, iou[index]

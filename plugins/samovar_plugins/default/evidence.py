@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .appearance import likelihood_ratios
-from .candidates import SHARPNESS, Candidates, leaf_sums, votes
+from .candidates import SHARPNESS, Candidates
 from .columns import first_columns, join_heights, second_columns
 from .graph import distances, smoothed
+from .membership import leaf_sums, votes
 from .queries import Query, cover, surroundings
 from .scene import Scene
 

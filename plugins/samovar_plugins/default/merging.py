@@ -1,4 +1,4 @@
-"""Merging leaves into trees, by several costs a border. The work is done in `agglomeration`."""
+"""Merging leaves into trees, by several costs a border. The work is done in `agglomeration` and `border_costs`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .agglomeration import describe_all, merge
+from .agglomeration import merge
+from .border_costs import describe_all
 from .leaves import Borders, Leaves
 from .network import hidden_units
 

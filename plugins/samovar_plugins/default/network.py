@@ -1,6 +1,6 @@
 """Tiny multilayer perceptrons: standardise, two hidden layers of rectified units, one linear output.
 
-All numbers of one network lie in one flat float32 vector, so that kernels (see `agglomeration`) take networks as plain
+All numbers of one network lie in one flat float32 vector, so that kernels (see `border_costs`) take networks as plain
 arrays: mean (d), 1/deviation (d), W1 (d×h), b1 (h), W2 (h×h), b2 (h), w3 (h), b3 (1). The rows of one prompt are
 evaluated together and apart from all others', in blocks so small that no BLAS spreads them over threads: an answer
 depends neither on the rest of the batch nor on the number of cores.

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
-from samovar_plugins.default.agglomeration import network_row
-from samovar_plugins.default.candidates import leaf_sums, votes
+from samovar_plugins.default.border_costs import network_row
 from samovar_plugins.default.graph import FAR, adjacency, components, distances
+from samovar_plugins.default.membership import leaf_sums, votes
 from samovar_plugins.default.network import hidden_units, parameter_count, probabilities
 from samovar_plugins.default.nodes import Tree, lay_out
 from samovar_plugins.default.regions import grow_regions

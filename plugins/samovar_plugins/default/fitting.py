@@ -1,0 +1,151 @@
+"""How candidates fit a click or a box, as rows of numbers for the networks that score them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samovar.jit import njit
+
+from .membership import holding
+from .nodes import NODE_FEATURES
+from .queries import nearest_pixel
+from .scene import Scene
+
+__all__ = ["BOX_FEATURES", "FEWEST", "POINT_FEATURES", "box_rows", "point_rows"]
+
+POINT_FEATURES = NODE_FEATURES + 8
+BOX_FEATURES = NODE_FEATURES + 10
+FEWEST = 20
+"""So many candidates are looked at, however badly they fit."""
+_FITTING = 0.25
+
+
+@njit
+def _point_geometry(
+    chosen: NDArray[np.int64],
+    x: float,
+    y: float,
+    gap: NDArray[np.float32],
+    frame_gap: float,
+    leaf_share: float,
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+    box: NDArray[np.float32],
+    about: NDArray[np.float32],
+    rows: int,
+    cols: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill the prompt's columns: depth of the point inside the candidate, its offset from the centre, …"""
+    trees, n = order.shape
+    before = np.full((trees, n + 1), np.float32(1e9))
+    after = np.full((trees, n + 1), np.float32(1e9))
+    for t in range(trees):
+        for i in range(n):
+            before[t, i + 1] = min(before[t, i], gap[order[t, i]])
+        for i in range(n - 1, -1, -1):
+            after[t, i] = min(after[t, i + 1], gap[order[t, i]])
+    base = about.shape[1]
+    total = rows * cols
+    for k in range(chosen.shape[0]):
+        c = chosen[k]
+        t = tree[c]
+        depth = min(min(before[t, start[c]], after[t, end[c]]), frame_gap)
+        for f in range(base):
+            out[k, f] = about[k, f]
+        radius = np.sqrt(np.exp(about[k, 0]) * total / np.pi)
+        wide, high = box[c, 2] - box[c, 0], box[c, 3] - box[c, 1]
+        dx, dy = x - about[k, 14] * cols, y - about[k, 15] * rows
+        out[k, base] = depth / radius
+        out[k, base + 1] = depth / min(wide, high) * 2
+        out[k, base + 2] = abs(x - (box[c, 0] + box[c, 2]) / 2) / wide
+        out[k, base + 3] = abs(y - (box[c, 1] + box[c, 3]) / 2) / high
+        out[k, base + 4] = np.sqrt(dx * dx + dy * dy) / radius
+        out[k, base + 5] = np.log(depth + 1)
+        out[k, base + 6] = np.sqrt(leaf_share) * 10
+        out[k, base + 7] = np.log(frame_gap + 1)
+
+
+@njit
+def _box_fit(box: NDArray[np.float32], pool_box: NDArray[np.float32]) -> NDArray[np.float32]:
+    out = np.empty(pool_box.shape[0], np.float32)
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    for c in range(pool_box.shape[0]):
+        wide = min(pool_box[c, 2], box[2]) - max(pool_box[c, 0], box[0])
+        high = min(pool_box[c, 3], box[3]) - max(pool_box[c, 1], box[1])
+        inside = max(wide, np.float32(0)) * max(high, np.float32(0))
+        own = (pool_box[c, 2] - pool_box[c, 0]) * (pool_box[c, 3] - pool_box[c, 1])
+        out[c] = inside / (area + own - inside)
+    return out
+
+
+def point_rows(scene: Scene, x: float, y: float, leaf: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The candidates under a point (working pixels) and their k×POINT_FEATURES features."""
+    chosen = np.flatnonzero(holding(leaf, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end))
+    rows, cols = scene.frame.rows, scene.frame.cols
+    frame_gap = max(min(x, y, cols - x, rows - y), 0.0) + 0.5
+    gap = nearest_pixel(scene.labels, len(scene.area), x, y, frame_gap)  # no depth inside a candidate is larger
+    about = scene.pool_features[chosen].astype(np.float32)
+    out = np.empty((len(chosen), POINT_FEATURES), np.float32)
+    _point_geometry(
+        chosen,
+        x,
+        y,
+        gap,
+        frame_gap,
+        float(scene.area[leaf]) / scene.total,
+        scene.order,
+        scene.pool_tree,
+        scene.pool_start,
+        scene.pool_end,
+        scene.pool_box,
+        about,
+        rows,
+        cols,
+        out,
+    )
+    return chosen, out
+
+
+@njit
+def _box_geometry(
+    chosen: NDArray[np.int64],
+    fit: NDArray[np.float32],
+    box: NDArray[np.float32],
+    pool_box: NDArray[np.float32],
+    about: NDArray[np.float32],
+    total: float,
+) -> NDArray[np.float32]:
+    """k×BOX_FEATURES: the candidates' own features, then how each side meets the box's."""
+    base = about.shape[1]
+    out = np.empty((chosen.shape[0], base + 10), np.float32)
+    wide, high = max(box[2] - box[0], np.float32(1)), max(box[3] - box[1], np.float32(1))
+    for k in range(chosen.shape[0]):
+        c = chosen[k]
+        for f in range(base):
+            out[k, f] = about[k, f]
+        most = np.float32(0)
+        out[k, base] = fit[c]
+        for side in range(4):
+            gap = (pool_box[c, side] - box[side]) / (wide if side % 2 == 0 else high)
+            out[k, base + 1 + side] = gap
+            most = max(most, abs(gap))
+        out[k, base + 5] = np.exp(about[k, 0]) * total / (wide * high)
+        out[k, base + 6] = abs(out[k, base + 1]) + abs(out[k, base + 3])
+        out[k, base + 7] = abs(out[k, base + 2]) + abs(out[k, base + 4])
+        out[k, base + 8] = most
+        out[k, base + 9] = np.log(wide * high / total)
+    return out
+
+
+def box_rows(scene: Scene, box: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The candidates that fit a box (working pixels) at all, and their k×BOX_FEATURES features."""
+    fit = _box_fit(box, scene.pool_box)
+    chosen = np.flatnonzero(fit >= np.float32(_FITTING))
+    if len(chosen) < FEWEST:
+        chosen = np.sort(np.argsort(-fit, kind="stable")[:FEWEST])
+    about = scene.pool_features[chosen].astype(np.float32)
+    return chosen, _box_geometry(chosen, fit, box, scene.pool_box, about, scene.total)
