@@ -150,6 +150,13 @@ def work(job: tuple[Picture, Path | None, int, int]) -> Score:
     return score
 
 
+def standard_error(groups: list[list[float]]) -> float:
+    """Of the mean over all values, those of one photo being alike."""
+    values = [value for group in groups for value in group]
+    mean = np.mean(values)
+    return float(np.sqrt(sum(np.sum(np.array(group) - mean) ** 2 for group in groups)) / len(values))
+
+
 def print_table(scores: list[Score]) -> None:
     """The table: one line a subset and method."""
     subsets = sorted({score.subset for score in scores})
@@ -166,9 +173,18 @@ def print_table(scores: list[Score]) -> None:
                 values = [row[column] for row in rows if column in row]
                 means.append(f"{np.mean(values):>10.3f}" if values else " " * 9 + "–")
             print(f"{subset:<10} {method:<22} {len(rows):>5} " + " ".join(means))
-    print("\nmedian milliseconds, CPU time of one thread: ", end="")
+    print("\nstandard errors of the default's means: ", end="")
+    print("; ".join(f"{subset} {errors_of(scores, subset)}" for subset in [*subsets, "all"]))
+    print("median milliseconds, CPU time of one thread: ", end="")
     clocks = {what: [ms for score in scores for ms in score.times.get(what, ())] for what in (*TIMES, "grabcut")}
     print(", ".join(f"{what} {np.median(values):.1f}" for what, values in clocks.items() if values))
+
+
+def errors_of(scores: list[Score], subset: str) -> str:
+    """The standard errors of box and one click."""
+    rows = [score.rows["default"] for score in scores if subset in (score.subset, "all") and "default" in score.rows]
+    columns = ("box", "1 point")
+    return ", ".join(f"{name} {standard_error([[row[name] for row in one] for one in rows]):.3f}" for name in columns)
 
 
 def main() -> None:

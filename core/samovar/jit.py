@@ -82,7 +82,8 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     twin.__qualname__ = function.__qualname__
     # Inlined, because a kernel read back from the disk cache may otherwise call another compilation of the kernels that
     # it calls than the process that compiled it did: where rounding is free, the same input then has two answers.
-    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "forceinline": True}
+    # Without a wrapper for callers in C, of which there are none, compiling takes less time and the cache less space.
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "forceinline": True, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**options)(twin)
     from .jit_cache import LeanCache, usable
 

@@ -126,11 +126,7 @@ def _rebuilt(
     if kind == "object":
         library = _Library(codegen, name)
         machine_code, bitcode = data
-        library.link(
-            machine_code,
-            bitcode,
-            {fndesc.llvm_func_name, fndesc.llvm_cpython_wrapper_name, fndesc.llvm_cfunc_wrapper_name},
-        )
+        library.link(machine_code, bitcode, {fndesc.llvm_func_name, fndesc.llvm_cpython_wrapper_name})
     else:
         library = codegen.unserialize_library(library_state)
     entry_point = target_context.get_executable(library, fndesc, env)
