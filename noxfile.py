@@ -15,6 +15,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+LABELME = "labelme==6.3.1"
 LABEL_STUDIO = ("label-studio==1.23.2",)
 # It does not say that it needs redis and rq.
 LABEL_STUDIO_ML = ("label-studio-ml==1.0.9", "redis", "rq")
@@ -77,6 +78,7 @@ def tests(session: nox.Session) -> None:
         "--ignore=tests/package",
         "--ignore=tests/ocr",
         "--ignore=tests/track",
+        "--ignore=tests/labelme",
         "--ignore=tests/label_studio",
         "--ignore=tests/openmmlab",
         *session.posargs,
@@ -159,6 +161,13 @@ def ocr(session: nox.Session) -> None:
     install(session, "--editable", ".[rapidocr]", group="plain-test")
     with_program(session, "tesseract", "tesseract-ocr")
     session.run("pytest", "tests/ocr", *session.posargs)
+
+
+@nox.session(default=False)
+def labelme(session: nox.Session) -> None:
+    """labelme itself, without a screen, opens and saves what its sink writes."""
+    install(session, "--editable", ".", LABELME, group="plain-test")
+    session.run("pytest", "tests/labelme", *session.posargs)
 
 
 @nox.session
