@@ -17,6 +17,7 @@ from samovar_adapters.label_studio.frame import Frame
 from samovar_adapters.label_studio.pictures import TaskPictures, reference_of
 from samovar_adapters.label_studio.prompts import Asked, read_context
 from samovar_adapters.label_studio.regions import regions
+from samovar_adapters.label_studio.videos import Videos
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -44,6 +45,7 @@ class Wishes:
         source: what says where objects are in those; None: everything there is.
         labels: names that the source uses → labels of the configuration.
         seconds: that a batch may take, a little less than Label Studio waits.
+        frames: that an object in a video is followed through in one go.
     """
 
     kind: Kind | None = None
@@ -52,6 +54,7 @@ class Wishes:
     source: PromptSource | None = None
     labels: Mapping[str, str] | None = None
     seconds: float = 85.0
+    frames: int = 300
 
 
 class Answers:
@@ -59,6 +62,9 @@ class Answers:
 
     def __init__(self, engine: Engine, pictures: TaskPictures, wishes: Wishes) -> None:
         self._engine, self._pictures, self._wishes = engine, pictures, wishes
+        self._videos = Videos(
+            engine, pictures.client, most=wishes.frames, seconds=wishes.seconds, tolerance=wishes.tolerance
+        )
 
     @property
     def model_version(self) -> str:
@@ -67,6 +73,9 @@ class Answers:
 
     async def click(self, task: Mapping[str, Any], config: Config, drawn: Sequence[Any]) -> dict[str, Any]:
         """The regions that an annotator's marks ask for. Raises SamovarError."""
+        video = next((one["to_name"] for one in reversed(drawn) if _is_in(one, config.videos)), None)
+        if video is not None:
+            return self._prediction(*await self._videos.drawn(task, video, config.videos[video], drawn))
         to_name, item, rotation = _where(drawn, config)
         reference = reference_of(task, config.images[to_name], item)
         image = await self._pictures.get(reference, _number(task))
@@ -120,6 +129,8 @@ class Answers:
         smart = any(control.smart for control in config.controls)
         if not (self._wishes.whole or (self._wishes.whole is None and not smart)):
             raise InputError("only clicks are answered in a project with smart tools; start with --source for more")
+        if not config.images:
+            return await self._whole_video(task, config)
         to_name = _labelled(config)
         image = await self._pictures.get(reference_of(task, config.images[to_name]), _number(task))
         source = self._wishes.source
@@ -127,17 +138,29 @@ class Answers:
             masks = await self._engine.segment_all(image)
         else:
             found = await self._engine.run(lambda: source.prompts([image])[0])
-            wanted = self._named(found, config, to_name)
+            offered = [label for one in config.controls if one.to_name == to_name for label in one.labels]
+            wanted = self._named(found, offered)
             masks = await self._engine.segment(image, wanted) if len(wanted) else _none(image)
         return await self._engine.look(lambda: self._drawn(masks, config, to_name, 0))
+
+    async def _whole_video(self, task: Mapping[str, Any], config: Config) -> dict[str, Any]:
+        source = self._wishes.source
+        if source is None:
+            raise InputError("in videos only what is drawn is followed; start with --source NAME to have objects found")
+        name, video = next(iter(config.videos.items()))
+
+        def named(found: Prompts) -> Prompts:
+            return self._named(found, video.labels)
+
+        return self._prediction(*await self._videos.found(task, name, video, source, named))
 
     async def _takes_text(self) -> bool:
         runtime = await self._engine.runtime()
         return "text" in runtime.segmenter.prompt_kinds or bool(runtime.lowering)
 
-    def _named(self, found: Prompts, config: Config, to_name: str) -> Prompts:
-        """The prompts that a label of the configuration belongs to, with that label."""
-        known = {label.lower(): label for one in config.controls if one.to_name == to_name for label in one.labels}
+    def _named(self, found: Prompts, offered: Sequence[str]) -> Prompts:
+        """The prompts that a label which the configuration offers belongs to, with that label."""
+        known = {label.lower(): label for label in offered}
         mapping = self._wishes.labels or {}
         kept: list[Prompt] = []
         for prompt in found:
@@ -181,10 +204,14 @@ def config_of(body: Mapping[str, Any]) -> Config:
 def _where(drawn: Sequence[Any], config: Config) -> tuple[str, int, int]:
     """The image that was drawn on last, which of several it shows, and how far it is turned."""
     for region in reversed(drawn):
-        if isinstance(region, dict) and region.get("to_name") in config.images:
+        if _is_in(region, config.images):
             item, rotation = region.get("item_index", 0), region.get("image_rotation", 0)
             return region["to_name"], item if isinstance(item, int) else 0, rotation if isinstance(rotation, int) else 0
-    raise InputError(f"expected regions of {', '.join(config.images)}; got none of them")
+    raise InputError(f"expected regions of {', '.join([*config.images, *config.videos])}; got none of them")
+
+
+def _is_in(region: Any, shown: Mapping[str, Any]) -> bool:
+    return isinstance(region, dict) and isinstance(region.get("to_name"), str) and region["to_name"] in shown
 
 
 def _labelled(config: Config) -> str:

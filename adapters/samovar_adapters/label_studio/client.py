@@ -1,34 +1,35 @@
-"""One Label Studio server: its API, with either kind of token, and the pictures of its tasks, within bounds."""
+"""One Label Studio server: its API, with either kind of token, and its tasks' pictures and videos, within bounds."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import http.client
+import io
 import json
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from samovar.errors import ImageError, InputError, SamovarError
 from samovar.image.fetch import parse_data_url, without_secrets
 from samovar.sizes import format_bytes
+from samovar_adapters.label_studio.tokens import Token
 
 __all__ = ["Client", "Unreachable"]
 
 MAX_PICTURE = 100_000_000
+MAX_VIDEO = 2_000_000_000
 MAX_JSON = 64 << 20
 SECONDS = 30.0
+VIDEO_SECONDS = 60.0
 MAX_REDIRECTS = 5
 PAGE = 100
 
 _CHUNK = 65_536
 _SERVED = ("/data/", "/storage-data/", "/tasks/", "/projects/", "/api/")
 _STORAGES = ("s3", "gs", "azure-blob")
-_MARGIN = 30.0  # seconds before an access token ends in which another is fetched
 
 
 class Unreachable(SamovarError):
@@ -63,7 +64,7 @@ class Client:
             raise InputError(f"expected Label Studio's address, such as http://localhost:8080; got {url!r:.80}")
         self._host = _host(self.url) if self.url else None
         self._allowed = frozenset(one.lower() for one in allowed)
-        self._token = _Token(api_key)
+        self._token = Token(api_key)
         self.max_bytes, self.seconds = max_bytes, seconds
 
     @property
@@ -115,14 +116,26 @@ class Client:
         """
         if reference[:5].lower() == "data:":
             return parse_data_url(reference)
+        into = io.BytesIO()
+        self._save(reference, task, into, "picture", self.max_bytes, self.seconds)
+        return into.getvalue()
+
+    def video(self, reference: str, task: int | None, into: IO[bytes]) -> None:
+        """Write the video that a task's data names, in bounds of its own, to a file. Otherwise as `picture`."""
+        if reference[:5].lower() == "data:":
+            into.write(parse_data_url(reference))
+        else:
+            self._save(reference, task, into, "video", MAX_VIDEO, VIDEO_SECONDS)
+
+    def _save(self, reference: str, task: int | None, into: IO[bytes], what: str, most: int, seconds: float) -> None:
         shown = without_secrets(reference) if "://" in reference else reference.partition("?")[0][:200]
         try:
             url = self._resolved(reference, task, shown)
-            return self._fetch(url, shown)
+            self._fetch(url, shown, into, what, most, seconds)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, SamovarError):
                 raise
-            raise ImageError(f"{shown}: expected a picture; got {error}; check that Label Studio serves it") from error
+            raise ImageError(f"{shown}: expected a {what}; got {error}; check that Label Studio serves it") from error
 
     def _resolved(self, reference: str, task: int | None, shown: str) -> str:
         scheme = reference.partition("://")[0].lower() if "://" in reference else ""
@@ -148,102 +161,76 @@ class Client:
                 f"{shown}: pictures from {name} are not allowed; start with --allow-host {name} if they are"
             )
 
-    def _fetch(self, url: str, shown: str) -> bytes:
-        until = time.monotonic() + self.seconds
+    def _fetch(self, url: str, shown: str, into: IO[bytes], what: str, most: int, seconds: float) -> None:
+        until = time.monotonic() + seconds
         for _ in range(MAX_REDIRECTS + 1):
-            own = _host(url) == self._host
-            status, body, where = self._send("GET", url, until=until, most=self.max_bytes, authorized=own)
-            if status == 401 and own and self._token.forget():
-                status, body, where = self._send("GET", url, until=until, most=self.max_bytes, authorized=True)
+            status, where = self._authorized("GET", url, into, until, most)
             if status in (301, 302, 303, 307, 308) and where:
                 url = urljoin(url, where)
                 self._check(url, shown)
                 continue
             if status != 200:
-                raise ImageError(f"{shown}: expected a picture; got status {status}; check that Label Studio serves it")
-            return body
+                raise ImageError(f"{shown}: expected a {what}; got status {status}; check that Label Studio serves it")
+            return
         raise ImageError(f"{shown}: expected at most {MAX_REDIRECTS} redirects; got more; check the address")
 
     # ------------------------------------------------------------------------------------------------- requests
 
     def _asked(self, method: str, path: str) -> tuple[int, bytes]:
-        """Status and body, with another access token if the first has ended in the meantime."""
+        """Status and body."""
         if self.url is None:
             raise Unreachable("expected to know where Label Studio is; start with --url")
         try:
-            for again in (True, False):
-                until = time.monotonic() + self.seconds
-                status, body, _ = self._send(method, self.url + path, until=until, most=MAX_JSON, authorized=True)
-                if status != 401 or not (again and self._token.forget()):
-                    break
-            return status, body
+            answer = io.BytesIO()
+            status, _ = self._authorized(method, self.url + path, answer, time.monotonic() + self.seconds, MAX_JSON)
+            return status, answer.getvalue()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{self.url}: expected Label Studio to answer; got {error}; is it running?") from error
 
+    def _authorized(self, method: str, url: str, into: IO[bytes], until: float, most: int) -> tuple[int, str | None]:
+        """As `_send`; with the token if it is the server's address, with another if the first has ended."""
+        if _host(url) != self._host:
+            return self._send(method, url, into, until, most, {})
+        header = self._token.header(self._refresh)
+        status, where = self._send(method, url, into, until, most, header)
+        if status == 401 and self._token.ended(header):
+            status, where = self._send(method, url, into, until, most, self._token.header(self._refresh))
+        return status, where
+
     def _send(
-        self, method: str, url: str, *, until: float, most: int, authorized: bool, body: bytes | None = None
-    ) -> tuple[int, bytes, str | None]:
-        """Status, body and Location of one request. Raises OSError, HTTPException, ImageError."""
-        headers = {"User-Agent": "samovar", "Connection": "close"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if authorized:
-            headers |= self._token.header(self._refresh)
+        self,
+        method: str,
+        url: str,
+        into: IO[bytes],
+        until: float,
+        most: int,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> tuple[int, str | None]:
+        """Status and Location of one request; the body goes to `into`. Raises OSError, HTTPException, ImageError."""
+        headers = {"User-Agent": "samovar", "Connection": "close", **headers}
         parts = urlsplit(url)
         path = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe="/?&=%:,;+~!$'()*@[]")
         connection = _connection(url, max(until - time.monotonic(), 0.1))
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
-            return response.status, _read(response, connection, until, most), response.headers.get("Location")
+            into.seek(0)  # an earlier answer, of a redirect or a token that has ended, is not what was asked for
+            into.truncate()
+            into.writelines(_chunks(response, connection, until, most))
+            return response.status, response.headers.get("Location")
         finally:
             connection.close()
 
     def _refresh(self, refresh: str) -> str:
         """A new access token for a personal access token."""
-        until = time.monotonic() + self.seconds
+        until, answer = time.monotonic() + self.seconds, io.BytesIO()
         content = json.dumps({"refresh": refresh}).encode()
         url = f"{self.url}/api/token/refresh"
-        status, body, _ = self._send("POST", url, until=until, most=1 << 20, authorized=False, body=content)
+        status, _ = self._send("POST", url, answer, until, 1 << 20, {"Content-Type": "application/json"}, content)
         if status != 200:
             raise Unreachable(f"{self.url}: the personal access token was refused (status {status}); make a new one")
-        return str(json.loads(body)["access"])
-
-
-class _Token:
-    """Either kind of token, as the header that it makes."""
-
-    def __init__(self, key: str | None) -> None:
-        self.key = key.strip() if key else None
-        self._access: str | None = None
-        self._until = 0.0
-        self._lock = threading.Lock()
-
-    def header(self, refresh: Any) -> dict[str, str]:
-        if self.key is None:
-            return {}
-        if self.key.count(".") != 2:
-            return {"Authorization": f"Token {self.key}"}
-        with self._lock:
-            if self._access is None or time.time() > self._until - _MARGIN:
-                self._access = str(refresh(self.key))
-                self._until = _expiry(self._access)
-            return {"Authorization": f"Bearer {self._access}"}
-
-    def forget(self) -> bool:
-        """Whether another access token may help."""
-        with self._lock:
-            had, self._access = self._access, None
-            return had is not None
-
-
-def _expiry(token: str) -> float:
-    """When a JWT ends, in seconds since 1970; its signature is the server's business."""
-    try:
-        body = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return time.time() + 60
+        return str(json.loads(answer.getvalue())["access"])
 
 
 def _host(url: str | None) -> str:
@@ -261,10 +248,12 @@ def _connection(url: str, seconds: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
 
 
-def _read(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, until: float, most: int) -> bytes:
+def _chunks(
+    response: http.client.HTTPResponse, connection: http.client.HTTPConnection, until: float, most: int
+) -> Iterator[bytes]:
     """The body, at most `most` bytes and no later than `until`, however slowly it drips."""
     announced = response.headers.get("Content-Length", "")
-    parts, size = [], 0
+    size = 0
     if announced.isdigit() and int(announced) > most:
         raise ImageError(
             f"expected at most {format_bytes(most)}; got {format_bytes(int(announced))}; use a smaller one"
@@ -280,8 +269,7 @@ def _read(response: http.client.HTTPResponse, connection: http.client.HTTPConnec
             break
         size += len(chunk)
         if size > most:
-            raise ImageError(f"expected at most {format_bytes(most)}; got more; use a smaller picture")
-        parts.append(chunk)
+            raise ImageError(f"expected at most {format_bytes(most)}; got more; use a smaller one")
+        yield chunk
     if announced.isdigit() and size < int(announced):
         raise http.client.IncompleteRead(b"", int(announced) - size)
-    return b"".join(parts)

@@ -46,7 +46,7 @@ def _studio_options(command: Command) -> Command:
     type=click.FloatRange(0, 100),
     default=1.0,
     show_default=True,
-    help="Pixels that a polygon's outline may move to have fewer points.",
+    help="Pixels that a polygon's outline, or a box in a video, may be off to have fewer points.",
 )
 @click.option(
     "--source",
@@ -61,6 +61,13 @@ def _studio_options(command: Command) -> Command:
     multiple=True,
     metavar="NAME=LABEL",
     help="A source's name for things and the label they get.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 1_000_000),
+    default=300,
+    show_default=True,
+    help="Frames of a video through which what was drawn is followed in one go.",
 )
 @click.option("--warm-new", is_flag=True, help="Encode new tasks when a webhook announces them.")
 @click.option("--prefetch/--no-prefetch", default=True, show_default=True, help="Encode the next tasks ahead.")
@@ -82,7 +89,8 @@ def label_studio(ctx: click.Context, /, port: int, **options: Any) -> None:
 
     url, key, allowed = options.pop("url"), options.pop("api_key"), options.pop("allowed")
     kind, tolerance, source = options.pop("draw"), options.pop("tolerance"), options.pop("source")
-    mapping, warm_new, prefetch = options.pop("mapping"), options.pop("warm_new"), options.pop("prefetch")
+    mapping, frames = options.pop("mapping"), options.pop("frames")
+    warm_new, prefetch = options.pop("warm_new"), options.pop("prefetch")
 
     def routes(engine: Any, bodies: Any) -> list[Any]:
         from samovar.loading import open_source
@@ -93,7 +101,7 @@ def label_studio(ctx: click.Context, /, port: int, **options: Any) -> None:
         opened = None if source in (None, "every", "none") else open_source(source)
         whole = None if source is None else source != "none"
         seconds = min(85.0, engine.limits.seconds)
-        wishes = Wishes(kind, tolerance, whole, opened, dict(mapping), seconds)
+        wishes = Wishes(kind, tolerance, whole, opened, dict(mapping), seconds, frames)
         client = Client(url, key, allowed=allowed)
         return backend_routes(engine, bodies, client, wishes, warm_new=warm_new, prefetch=prefetch)
 

@@ -1,21 +1,23 @@
-"""A labelling configuration: which images there are, and which tags label them in which way."""
+"""A labelling configuration: which images and videos there are, and which tags label them in which way."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from samovar.errors import InputError
 
-__all__ = ["Config", "Control", "Kind", "parse"]
+__all__ = ["Config", "Control", "Kind", "Video", "parse"]
 
 Kind: TypeAlias = Literal["brush", "polygon", "rectangle", "ellipse", "keypoint"]
 """What a region is drawn as."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MOST_XML = 1 << 20
+_RATE = 24.0
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,48 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Video:
+    """A `Video` tag with a `VideoRectangle`.
+
+    Attributes:
+        key: of the task's data, which holds its address.
+        framerate: frames a second as the editor counts them, whatever the file has: a number, or `$key` of the data.
+        boxes: the name of its `VideoRectangle` (`from_name`).
+        labels: that its `Labels` offer.
+    """
+
+    key: str
+    framerate: str
+    boxes: str
+    labels: tuple[str, ...]
+
+    def rate(self, task: Mapping[str, Any]) -> float:
+        """Frames a second for this task: what the editor makes of `framerate`, 24 where that is no number."""
+        given: Any = self.framerate
+        if self.framerate.startswith("$"):
+            given = (task.get("data") or {}).get(self.framerate[1:])
+        try:
+            rate = float(given)
+        except (TypeError, ValueError):
+            return _RATE
+        if not 1e-3 <= rate <= 1e3:
+            return _RATE
+        return rate if rate >= 1 else 1 / rate  # seconds a frame
+
+
+@dataclass(frozen=True)
 class Config:
     """What matters of a labelling configuration.
 
     Attributes:
         images: the name of every `Image` tag → the key of the task's data that holds its picture.
-        controls: in the order of the configuration.
+        controls: of images, in the order of the configuration.
+        videos: every `Video` tag that has a `VideoRectangle`, by name.
     """
 
     images: dict[str, str]
     controls: tuple[Control, ...]
+    videos: dict[str, Video] = field(default_factory=dict)
 
     def control(self, to_name: str, label: str | None, kind: Kind | None = None) -> Control:
         """The tag that an answer about the image `to_name` goes to.
@@ -89,9 +123,28 @@ def parse(text: str) -> Config:
         control = _control(tag, name)
         if control is not None:
             controls.append(control)
-    if not images:
-        raise InputError('the labelling configuration has no <Image name="…" value="$…"/>; Samovar answers for images')
-    return Config(images, tuple(control for control in controls if control.to_name in images))
+    videos = _videos(root)
+    if not images and not videos:
+        raise InputError(
+            'the labelling configuration has no <Image name="…" value="$…"/>, and no <Video> with a <VideoRectangle>; '
+            "Samovar answers for these"
+        )
+    return Config(images, tuple(control for control in controls if control.to_name in images), videos)
+
+
+def _videos(root: ET.Element) -> dict[str, Video]:
+    boxes = {tag.get("toName", ""): tag.get("name", "") for tag in root.iter("VideoRectangle")}
+    labels: dict[str, tuple[str, ...]] = {}
+    for tag in root.iter("Labels"):
+        labels.setdefault(tag.get("toName", ""), tuple(child.get("value", "") for child in tag if child.tag == "Label"))
+    found = {}
+    for tag in root.iter("Video"):
+        name, value = tag.get("name", ""), tag.get("value", "")
+        if value.startswith("$") and boxes.get(name):
+            # The editor does not mind how the attribute is written.
+            rate = next((given for key, given in tag.items() if key.lower() == "framerate"), "")
+            found[name] = Video(value[1:], rate, boxes[name], labels.get(name, ()))
+    return found
 
 
 def _control(tag: ET.Element, name: str) -> Control | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samovar.cache.warm import Warmed, warm
+from samovar.errors import InputError
 from samovar.image import Image
 from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import parse
@@ -26,6 +27,8 @@ def warm_project(client: Client, project: int, load: Callable[[], Runtime], batc
     """
     found = client.project(project)
     config = parse(str(found.get("label_config", "")))
+    if not config.images:
+        raise InputError(f"project {project} has no images; only those are encoded ahead")
     total = int(found.get("task_number") or 0) * len(config.images)
     tasks_of: dict[str, int] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from samovar.prompts import Prompt
 from samovar_adapters.label_studio import brush
 from samovar_adapters.label_studio.frame import Frame
 
-__all__ = ["Asked", "read_context"]
+__all__ = ["Asked", "read_context", "rectangle_prompt"]
 
 MOST = 2000
 """Regions in one request."""
@@ -86,6 +86,14 @@ def read_context(result: Any, frame: Frame) -> list[Asked]:
     return asked
 
 
+def rectangle_prompt(value: Mapping[str, Any], frame: Frame, *, id: str | None = None) -> Prompt:
+    """The object in one rectangle, turned or not. Raises PromptError, also for one outside the picture."""
+    found = _boxed("rectangle", value, frame)
+    if found is None:
+        raise PromptError("expected a rectangle inside the picture; got one without area in it; draw it again")
+    return replace(_prompt(found, None), id=id)
+
+
 def _label(region: Mapping[str, Any], value: Mapping[str, Any]) -> str | None:
     kind = str(region.get("type", ""))
     labels = value.get(kind) if kind.endswith("labels") else value.get("labels")
@@ -132,6 +140,10 @@ def _drawn(kind: str, value: Mapping[str, Any], frame: Frame) -> _Object | None:
         return _Object(mask=mask) if mask.areas[0] else None
     if kind not in ("rectangle", "ellipse"):
         raise PromptError(f"expected a key point, rectangle, ellipse, polygon, brush or text; got {kind!r:.60}")
+    return _boxed(kind, value, frame)
+
+
+def _boxed(kind: str, value: Mapping[str, Any], frame: Frame) -> _Object | None:
     outline = frame.rectangle(value) if kind == "rectangle" else frame.ellipse(value)
     edge = (frame.width, frame.height)
     (x1, y1), (x2, y2) = np.clip(outline.min(axis=0), 0, edge), np.clip(outline.max(axis=0), 0, edge)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -183,6 +185,26 @@ def test_a_personal_access_token_buys_access_tokens_and_another_when_one_ends() 
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 1
         ended.append(studio.asked[-1][1] or "")
         assert client.picture("/data/upload/1/a.jpg") == PICTURE
+        assert [path for path, _ in studio.asked].count("/api/token/refresh") == 2
+
+
+def test_a_token_that_ends_under_many_fetches_fails_none_of_them() -> None:
+    lives = iter([jwt(300, "first"), jwt(300, "second"), jwt(300, "third")])
+    together = threading.Barrier(8)
+
+    def studio_says(path: str, authorization: str | None, body: bytes) -> Answer:
+        if path == "/api/token/refresh":
+            return 200, json.dumps({"access": next(lives)}).encode(), {}
+        if authorization == first:
+            together.wait(20)  # all of them have been sent before the first is refused
+            return 401, b"{}", {}
+        return 200, PICTURE, {}
+
+    with serving(studio_says) as studio, ThreadPoolExecutor(8) as pool:
+        client = Client(studio.url, jwt(1e6))
+        first = client._token.header(client._refresh)["Authorization"]
+        paths = [f"/data/upload/1/{index}.jpg" for index in range(8)]
+        assert list(pool.map(client.picture, paths)) == [PICTURE] * 8
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 2
 
 
