@@ -1,4 +1,4 @@
-"""The four interfaces that plugins and adapters implement. Core calls nothing else of them."""
+"""The three interfaces that plugins and adapters implement. Core calls nothing else of them."""
 
 from __future__ import annotations
 

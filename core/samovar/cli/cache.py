@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from samovar.cli.options import json_option, model_options, quiet_option
+from samovar.cli.table import aligned
 from samovar.errors import InputError
 
 if TYPE_CHECKING:
@@ -243,11 +244,4 @@ def _table(rows: Sequence[TierStats]) -> str:
         held = [row.tier, row.model, str(row.entries), format_bytes(row.nbytes)]
         seconds = f"{counts.spent:.1f} spent" if counts.spent else f"{counts.saved:.1f} saved"
         cells.append([*held, *map(str, numbers), seconds])
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in cells
-    )
+    return "\n".join(aligned(cells, words=2))

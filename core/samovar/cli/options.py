@@ -140,7 +140,7 @@ def output_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--format", "-f", "form", metavar="NAME", shell_complete=complete_format,
-        help="overlay, png, labelmap, coco, labelme, yolo, polygons or npz.  [default: overlay; none with --json]",
+        help="overlay, coco, png … (`samovar plugins` lists them as mask sinks).  [default: overlay; none with --json]",
     )(command)  # fmt: skip
 
 
