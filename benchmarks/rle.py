@@ -25,7 +25,7 @@ from samovar.masks import Masks
 
 Stack = NDArray[np.bool_]
 Pair = tuple[str, Callable[[], Any], Callable[[], Any]]
-SIZES = ((64, 64, 64), (480, 640, 16), (3000, 4000, 2))
+SIZES = ((64, 64, 1), (64, 64, 64), (480, 640, 1), (480, 640, 16), (3000, 4000, 2))
 QUICK = ((64, 64, 8), (480, 640, 2))
 
 

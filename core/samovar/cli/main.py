@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -17,7 +16,7 @@ from samovar.plugins import register_commands
 
 __all__ = ["main"]
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141  # the last two as shells count SIGINT and SIGPIPE
 
 _COMMANDS = {
     "segment": ("samovar.cli.segment:segment", "Masks for points, boxes or words on one or more images."),
@@ -59,6 +58,15 @@ class Commands(click.Group):
             known = self.list_commands(ctx)
             raise UnknownNameError.among("command", args[0], known, "see samovar --help")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a reader of our output that has gone (head, say) is not the status of a failed input."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The descriptor must not be flushed again on the way out.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return UNREAD
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands with one line each, without importing the built-in ones."""
@@ -102,10 +110,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt, Cancelled):
         _say("stopped; what was written stays, and the same command goes on from there")
         _exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (head, say) has gone. Its descriptor must not be flushed again on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _exit(128 + signal.SIGPIPE)
     except SamovarError as error:
         if "--debug" in (args or sys.argv) or os.environ.get("SAMOVAR_DEBUG"):
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,3 +210,15 @@ def test_an_unknown_command_names_the_nearest(run: Run) -> None:
     status, _, err = run("segmnt", "x.png")
     assert "did you mean segment?" in err
     assert (status, err.count("\n")) == (2, 1)
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly_and_is_no_failed_input() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "samovar", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None
+    command.stdout.close()  # as `head` does, before anything has been written
+    assert command.stderr is not None
+    said = command.stderr.read()
+    command.stderr.close()
+    assert (command.wait(), said) == (141, "")
