@@ -36,6 +36,11 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All findings, grouped by area, in a fixed order."""
+    try:
+        distribution("samovar")
+    except PackageNotFoundError:
+        lack = "it runs from its sources without being installed, so none of its plugins is found"
+        return [Finding("base install", "samovar", "broken", lack, "pip install . in the folder of its pyproject.toml")]
     return [*_packages(), *_extras(), *_devices(), *_models(), *_plugins(), *_cache()]
 
 

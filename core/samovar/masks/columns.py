@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from enum import Enum
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from samovar.errors import MaskError
 from samovar.masks.runs import Index, read_only
 
-__all__ = ["KEEP", "Columns", "Ident", "Kept"]
+if TYPE_CHECKING:
+    from samovar.prompts import Ident
 
-Ident: TypeAlias = int | str | None
+__all__ = ["KEEP", "Columns", "Kept"]
 
 
 class _Keep(Enum):

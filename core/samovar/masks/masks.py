@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from samovar.errors import MaskError
 from samovar.masks import clean, coco, dense, measure, merge, nms, polygons, rasterize, rotated, transform
-from samovar.masks.columns import KEEP, Columns, Ident, Kept
+from samovar.masks.columns import KEEP, Columns, Kept
 from samovar.masks.polygons import Polygon
 from samovar.masks.rasterize import Region, Rule
 from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty
 
 if TYPE_CHECKING:
-    from samovar.prompts import Prompt
+    from samovar.prompts import Ident, Prompt
 
 __all__ = ["Masks"]
 

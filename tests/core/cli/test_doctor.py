@@ -72,6 +72,18 @@ def test_a_package_that_is_too_old_is_a_lack_too(monkeypatch: pytest.MonkeyPatch
     assert found("base install")["numpy"].state == "broken"
 
 
+def test_sources_that_are_not_installed_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from samovar import diagnosis
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(diagnosis, "distribution", missing)
+    [finding] = examine()
+    assert (finding.subject, finding.state) == ("samovar", "broken")
+    assert "pip install" in str(finding.mend)
+
+
 def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
     with isolated({"kettle": Broken()}):
         findings = examine()
