@@ -21,6 +21,9 @@ __all__ = ["Kernel", "before_compiling", "njit"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+FEW = 1 << 13
+"""Steps that take Python less time than loading a compiler takes."""
+
 _compiling = RLock()
 _told: list[Callable[[], None]] = []
 
@@ -46,6 +49,19 @@ class Kernel(Generic[P, R]):
         if compiled is None:
             compiled = self.compiled
         return compiled(*args, **kwargs)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the machine code is at hand: then a call takes no longer than the work."""
+        return self._compiled is not None
+
+    def over(self, steps: int) -> Callable[P, R]:
+        """What to call for a job of so many steps: the plain function for a few, if the machine code is not loaded.
+
+        For kernels that call no others and do the same in either way: a process that is asked for one mask then never
+        waits for a compiler. A step is what Python does in a few microseconds.
+        """
+        return self._function if steps <= FEW and not self.loaded else self
 
     @property
     def compiled(self) -> Callable[P, R]:

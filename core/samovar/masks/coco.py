@@ -94,7 +94,7 @@ def to_coco_rle(runs: Runs, compressed: bool) -> list[dict[str, Any]]:
     ends = np.zeros(len(runs), np.int64)
     if not len(runs):
         return []
-    out = _write(runs.counts, runs.offsets, ends)
+    out = _write.over(len(runs.counts))(runs.counts, runs.offsets, ends)
     text = str(out[: ends[-1]].data, "ascii")
     bounds = [0, *ends.tolist()]
     return [{"size": size[:], "counts": text[low:high]} for low, high in pairwise(bounds)]

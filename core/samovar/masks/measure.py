@@ -65,7 +65,7 @@ def areas_and_boxes(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.float32]]
     """N int64 pixel counts, and N×4 float32 boxes x1 y1 x2 y2 along pixel edges, 0 0 0 0 for an empty mask."""
     areas, boxes = np.zeros(len(runs), np.int64), np.zeros((len(runs), 4), np.float32)
     if len(runs):
-        _measure(runs.counts, runs.offsets, runs.height, areas, boxes)
+        _measure.over(len(runs.counts))(runs.counts, runs.offsets, runs.height, areas, boxes)
     return read_only(areas), read_only(boxes)
 
 

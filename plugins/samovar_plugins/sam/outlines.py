@@ -3,6 +3,8 @@
 A pixel of the mask is a weighted sum of K×K logits (see `enlarge`). All pixels whose sums take the same K×K logits form
 a cell. Where these logits agree, so do all pixels of the cell; only cells that a boundary may cross are evaluated,
 pixel by pixel. So the work grows with the length of the boundary and not with the area of the image.
+
+A process that is asked for one mask at a time never loads the compiled kernel for it: see `single`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,12 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 from samovar_plugins.sam.enlarge import Enlargement
+from samovar_plugins.sam.single import outline_one
 
 __all__ = ["Outlines", "outline", "stability"]
+
+FEW = 3
+"""Masks, the answers to one prompt, that are not worth loading a compiled kernel for."""
 
 OFF, MIXED, ON = np.int8(0), np.int8(1), np.int8(2)
 
@@ -49,6 +55,12 @@ def _even(offsets: NDArray[np.int64], total: int) -> NDArray[np.bool_]:
 def outline(logits: NDArray[np.float32], enlargement: Enlargement, threshold: float = 0.0) -> Outlines:
     """The masks that N×h×w logits are above `threshold`, once enlarged."""
     rows, columns = enlargement.rows, enlargement.columns
+    excess = np.float32((1 + 2 * rows.excess) * (1 + 2 * columns.excess) / 2 - 0.5)
+    if 1 <= len(logits) <= FEW and not _outline.loaded:
+        found = [outline_one(one, enlargement, threshold, excess) for one in logits]
+        few = [runs for runs in found if runs is not None]
+        if len(few) == len(found):
+            return Outlines(np.concatenate(few), np.cumsum([0, *map(len, few)]))
     counts, offsets = _outline(
         np.ascontiguousarray(logits.transpose(0, 2, 1), np.float32),
         np.float32(threshold),
@@ -57,7 +69,7 @@ def outline(logits: NDArray[np.float32], enlargement: Enlargement, threshold: fl
         rows.first,
         columns.weights,
         columns.first,
-        np.float32((1 + 2 * rows.excess) * (1 + 2 * columns.excess) / 2 - 0.5),
+        excess,
     )
     return Outlines(counts, offsets)
 

@@ -61,7 +61,7 @@ def group_prompts(prompts: Prompts, scale: tuple[float, float]) -> Iterator[Grou
     if prompts.masks:
         masked = np.array([mask is not None for mask in prompts.masks])
     kind = (counts * 2 + boxed) * 2 + masked
-    for value in np.unique(kind):
+    for value in sorted(set(kind.tolist())):  # np.unique would import numpy.ma, on the first click
         index = np.flatnonzero(kind == value)
         count = int(counts[index[0]])
         rows = prompts.point_offsets[index][:, None] + np.arange(count)

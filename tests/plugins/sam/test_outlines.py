@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,7 @@ from torch.nn import functional
 
 from samovar_plugins.sam.encoding import LongestSide
 from samovar_plugins.sam.enlarge import Axis, Enlargement, direct, through_frame
-from samovar_plugins.sam.outlines import Outlines, outline, stability
+from samovar_plugins.sam.outlines import FEW, Outlines, _outline, outline, stability
 
 FRAME = 1024
 
@@ -144,3 +148,61 @@ def test_an_axis_holds_the_whole_interpolation(logits: int, pixels: int, mode: s
     np.testing.assert_array_equal(rebuilt, matrix.numpy())
     assert (np.diff(axis.starts) >= 0).all()
     assert axis.excess == pytest.approx(-np.minimum(matrix.numpy(), 0).sum(axis=1).min(), abs=1e-7)
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.sampled_from(["through the frame", "bilinear", "bicubic"]),
+    st.sampled_from([0.0, 0.5, -2.0]),
+    st.integers(0, 2**31),
+    st.booleans(),
+)
+@settings(max_examples=60)
+def test_what_numpy_does_for_few_masks_is_what_the_kernel_does(
+    height: int, width: int, way: str, threshold: float, seed: int, noisy: bool
+) -> None:
+    side = 256 if way == "through the frame" else 64
+    logits = smooth(FEW, side, seed, scale=3.0)
+    if noisy:
+        logits += np.random.default_rng(seed).normal(size=logits.shape).astype(np.float32)
+    enlargement = sams(256, (height, width)) if side == 256 else direct((64, 64), (height, width), way)
+    _outline.compiled  # noqa: B018  (loads it)
+    expected = outline(logits, enlargement, threshold)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_outline, "_compiled", None)
+        found = outline(logits, enlargement, threshold)
+        assert not _outline.loaded
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    assert (found.counts.dtype, found.offsets.dtype) == (expected.counts.dtype, expected.offsets.dtype)
+
+
+def test_much_work_is_left_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A boundary through every cell of a large image, and an image too large for a byte a pixel."""
+    noise = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
+    for logits, size in ((noise, (1500, 1500)), (smooth(1, 64, 1, 3.0), (9000, 9000))):
+        monkeypatch.setattr(_outline, "_compiled", None)
+        outline(logits, direct((64, 64), size))
+        assert _outline.loaded
+
+
+ONE_CLICK = """
+import sys
+import numpy as np
+from samovar import Prompt, Runtime
+from tests.plugins.sam.models import tiny
+runtime = Runtime(tiny("sam"))
+points = np.full(({clicks}, 2), 20.0, np.float32)
+masks = runtime.segment(np.zeros((60, 80, 3), np.uint8), points, multimask=True)
+assert len(masks) == 3 * {clicks}
+print("numba" in sys.modules, "numpy.ma" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("clicks", "loads"), [(1, "False False"), (4, "True ")])
+def test_a_single_click_loads_no_compiler(clicks: int, loads: str, repository: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    script = ONE_CLICK.format(clicks=clicks)
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.startswith(loads)
