@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def test_a_thread_that_comes_just_after_another_has_landed_does_not_encode_again
         def get(self, key: str) -> Entry | None:
             entry = super().get(key)
             if entry is None and threading.current_thread().name == "late" and not landed.is_set():
-                landed.wait(10)
+                landed.wait(60)
             return entry
 
     segmenter, cache = PixelSegmenter(), Cache([Late(1 << 20)])
@@ -263,17 +264,24 @@ def test_holds_does_not_decode_a_picture_that_was_never_met(tmp_path: Path, phot
 def test_prefetched_images_are_there_when_they_are_asked_for(tmp_path: Path) -> None:
     segmenter, cache = PixelSegmenter(seconds=0.01), fresh(tmp_path)
     cache.prefetch(pictures(4), segmenter)
-    assert cache.wait_for_prefetch(10)
+    assert cache.wait_for_prefetch(60)
     assert cache.get_or_encode(pictures(4), segmenter).encoded == 0
     assert segmenter.encoded == [f"picture-{seed}" for seed in range(4)]
 
 
 def test_prefetch_overlaps_with_the_caller_and_is_joined_not_repeated(tmp_path: Path) -> None:
-    segmenter, cache = PixelSegmenter(seconds=0.2), fresh(tmp_path)
-    began = time.monotonic()
+    begun, hinted = threading.Event(), threading.Event()
+
+    class Slow(PixelSegmenter):
+        def encode(self, images: Sequence[Image]) -> list[Embedding]:
+            begun.set()
+            assert hinted.wait(60), "whoever gave the hint waits for it"
+            return super().encode(images)
+
+    segmenter, cache = Slow(), fresh(tmp_path)
     cache.prefetch([picture(1)], segmenter)
-    assert time.monotonic() - began < 0.1
-    time.sleep(0.05)
+    assert begun.wait(60)
+    hinted.set()
     assert cache.get_or_encode([picture(1)], segmenter).encoded == 0, "the background is already encoding it"
     assert segmenter.encoded == ["picture-1"]
 
@@ -281,7 +289,7 @@ def test_prefetch_overlaps_with_the_caller_and_is_joined_not_repeated(tmp_path: 
 def test_prefetch_forgets_the_oldest_hints_rather_than_pile_up(tmp_path: Path) -> None:
     segmenter, cache = PixelSegmenter(seconds=0.002), fresh(tmp_path)
     cache.prefetch(pictures(200), segmenter)
-    assert cache.wait_for_prefetch(20)
+    assert cache.wait_for_prefetch(60)
     assert len(segmenter.encoded) <= 17
     assert segmenter.encoded[-1] == "picture-199"
 
@@ -289,7 +297,7 @@ def test_prefetch_forgets_the_oldest_hints_rather_than_pile_up(tmp_path: Path) -
 def test_an_error_while_prefetching_meets_whoever_asks_in_earnest(tmp_path: Path) -> None:
     missing, segmenter, cache = tmp_path / "missing.png", PixelSegmenter(), fresh(tmp_path / "cache")
     cache.prefetch([Image(missing), picture(1)], segmenter)
-    assert cache.wait_for_prefetch(10)
+    assert cache.wait_for_prefetch(60)
     assert segmenter.encoded == ["picture-1"]
     with pytest.raises(InputError, match="missing"):
         cache.get_or_encode([Image(missing)], segmenter)

@@ -45,7 +45,7 @@ def run(*works: Callable[[], object]) -> None:
     """`works`, each in a process of its own, at once. Fails if one of them raises or dies."""
     processes = started(*works)
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 
@@ -121,7 +121,7 @@ def test_processes_that_are_killed_at_random_do_not_disturb_the_others(tmp_path:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -146,7 +146,7 @@ def test_a_killed_holder_of_the_lock_keeps_nobody_waiting(tmp_path: Path) -> Non
     segmenter = PixelSegmenter()
     found = opened(folder, 1 << 20).get_or_encode([picture(1)], segmenter)
     assert segmenter.made(found.embeddings[0], picture(1))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60, "far less than anybody's patience"
 
 
 def test_who_waits_for_a_holder_goes_on_as_soon_as_it_is_killed(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_who_waits_for_a_holder_goes_on_as_soon_as_it_is_killed(tmp_path: Path) 
     assert not log.exists(), "all three wait"
     os.kill(holder.pid, signal.SIGKILL)
     for process in [*waiting, holder]:
-        process.join(20)
+        process.join(60)
     assert [process.exitcode for process in waiting] == [0, 0, 0]
     assert len(log.read_text().split()) == 1, "and one of them took over"
 
@@ -205,6 +205,7 @@ def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("samovar.cache.disk.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("samovar.cache.ledger.PATIENCE", 30.0)
     folder, begun = tmp_path / "cache", tmp_path / "begun"
     cache, segmenter = opened(folder, 1 << 20), PixelSegmenter()
     cache.get_or_encode([picture(1)], segmenter)
@@ -221,7 +222,7 @@ def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
     began = time.monotonic()
     for _ in range(3):
         assert cache.get_or_encode([picture(1)], segmenter).encoded == 0
-    assert time.monotonic() - began < 2, "statistics can wait"
+    assert time.monotonic() - began < 30, "statistics can wait"
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
     cache.flush()
@@ -231,14 +232,21 @@ def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
 def test_a_long_job_of_ones_own_does_not_use_up_the_patience_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("samovar.cache.encoding.PATIENCE", 1.0)
+    monkeypatch.setattr("samovar.cache.encoding.PATIENCE", 4.0)
     folder, begun, log = tmp_path / "cache", tmp_path / "begun", tmp_path / "log"
-    other = SlowStart(log=begun, seconds=2.2)
-    (holder,) = started(lambda: opened(folder, 1 << 20).get_or_encode([picture(0)], other))
+
+    class LongerThanOurs(Stuck):
+        def encode(self, images: Any) -> Any:
+            begun.touch()
+            while not log.exists() or len(log.read_text().split()) < 11:
+                time.sleep(0.01)
+            return [self._embed(image) for image in images]
+
+    (holder,) = started(lambda: opened(folder, 1 << 20).get_or_encode([picture(0)], LongerThanOurs()))
     wait_for(begun)
-    segmenter = PixelSegmenter(log=log, seconds=0.15)
+    segmenter = PixelSegmenter(log=log, seconds=0.45)
     found = opened(folder, 1 << 20).get_or_encode([picture(seed) for seed in range(12)], segmenter, encode_batch=1)
-    holder.join(20)
+    holder.join(60)
     assert found.hits[0], "encoded by the other, who was still at it"
     assert len(log.read_text().split()) == 11
 
