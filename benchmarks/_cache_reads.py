@@ -98,6 +98,7 @@ def _first(tensors: Tensors, folder: Path) -> Callable[[], Tensors]:
 def _half(tensors: Tensors, folder: Path) -> Callable[[], Tensors] | None:
     if not any(tensor.dtype == np.float32 for tensor in tensors.values()):
         return None
+    import_module("torch")  # as in every process that decodes such an embedding; it widens faster than NumPy
     tier, entry = DiskTier(folder, 1 << 30), _entry(tensors, "half")
     tier.put(entry)
     return lambda: dict(_found(tier.get(entry.key)).unpack().tensors)

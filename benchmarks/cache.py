@@ -3,8 +3,8 @@
 `python -m benchmarks.cache` prints:
 
 - a click on an image that another process has encoded before, against encoding it again (the default model, and SAM's
-  ViT-B with random weights if torch is installed), in a process that has just loaded the model: with an earlier click
-  on another image, and as its first of all, which loads compiled code too;
+  ViT-B with random weights if torch is installed), until the mask is there as COCO RLE, in a process that has just
+  loaded the model: with an earlier click on another image, and as its first of all;
 - finding an embedding by the picture's file, against decoding the picture first: the click, and the lookup alone;
 - a job over photos whose embeddings are there, against decoding all of them ahead;
 - a warm hit in memory and on disk, against `np.load`, diskcache and zarr on the same tensors (what is not installed is

@@ -114,7 +114,10 @@ def fetching(tier: CacheTier, key: str, device: str, *, resident: bool) -> Calla
         entry = tier.get(key)
         if entry is None or target is None:
             raise SystemExit("a hit missed; its time would mean nothing")
-        return (entry if resident else target.uploader.upload(entry)[0]).unpack().tensors["features"]
+        if not resident:
+            entry, event = target.uploader.upload(entry)
+            target.uploader.streams.follow(event)
+        return entry.unpack().tensors["features"]
 
     return fetch
 

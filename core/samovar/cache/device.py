@@ -42,6 +42,7 @@ class DeviceTier:
         self.uploader = Uploader(device)
         self._segmenters: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         self._kept = MemoryTier(max_bytes)
+        self._lock = threading.Lock()
         self._events: dict[str, Any] = {}
 
     def get(self, key: str) -> Entry | None:
@@ -61,11 +62,9 @@ class DeviceTier:
             with self.uploader.streams.aside():
                 on_device = with_derived(on_device, segmenter.prepare)
                 event = self.uploader.streams.mark()
-        self._events[entry.key] = event
-        dropped = self._kept.put(on_device)
-        for one in dropped:
-            self._events.pop(one.info.key, None)
-        return dropped
+        with self._lock:  # an entry's event must be its own, whoever else puts the same
+            self._events[entry.key] = event
+            return self._left(self._kept.put(on_device))
 
     def prepare_with(self, segmenter: Any) -> None:
         """Keep with each entry that this segmenter makes what its `prepare` derives, if it has one."""
@@ -87,7 +86,14 @@ class DeviceTier:
 
     def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Dropped]:
         """Drop the least valuable entries until at most `limit` bytes stay, and those last used before a time."""
-        return self._kept.evict(limit, unused_since=unused_since)
+        return self._left(self._kept.evict(limit, unused_since=unused_since))
+
+    def _left(self, dropped: list[Dropped]) -> list[Dropped]:
+        """Entries that have left, to be used on the current stream by whoever keeps them elsewhere."""
+        for one in dropped:
+            tensors = () if one.entry is None else tuple(part.stored.values for part in one.entry.parts)
+            self.uploader.streams.follow(self._events.pop(one.info.key, None), *tensors)
+        return dropped
 
 
 class CudaTier:

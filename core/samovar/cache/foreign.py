@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from samovar.errors import CacheError
 
-__all__ = ["Library", "describe_torch", "from_torch", "is_torch", "own_copy", "to_torch", "torch"]
+__all__ = [
+    "Library",
+    "describe_torch",
+    "from_torch",
+    "is_torch",
+    "own_copy",
+    "to_torch",
+    "to_view",
+    "torch",
+    "torch_loaded",
+]
 
 Library = Literal["numpy", "torch"]
 
@@ -21,10 +31,14 @@ def torch() -> Any:
     return import_module("torch")
 
 
+def torch_loaded() -> bool:
+    """Whether somebody has imported torch."""
+    return hasattr(sys.modules.get("torch"), "Tensor")  # not while somebody is still importing it
+
+
 def is_torch(value: Any) -> bool:
     """Whether `value` is a torch tensor."""
-    loaded = sys.modules.get("torch")
-    return loaded is not None and isinstance(value, loaded.Tensor)
+    return torch_loaded() and isinstance(value, torch().Tensor)
 
 
 def from_torch(name: str, tensor: Any) -> tuple[NDArray[Any], Any]:
@@ -78,3 +92,23 @@ def to_torch(array: NDArray[Any], bits: bool, *, raw: bool) -> Any:
     if raw:
         return module.from_numpy(own.view(np.int16)).view(module.bfloat16)
     return module.from_numpy(own).to(module.bfloat16)
+
+
+def to_view(array: NDArray[Any]) -> Any:
+    """A torch tensor over the memory of a contiguous `array`, not to be written to where the array may not be.
+
+    uint16 is taken for the bits of int16, which more of torch's operations know.
+    """
+    if array.dtype == np.uint16:
+        array = array.view(np.int16)
+    # Torch warns about memory that it may not write to, so it is told that it may.
+    return torch().from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """The memory of an array, under an interface that says it may be written to."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}

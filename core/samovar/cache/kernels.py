@@ -16,18 +16,9 @@ tl: Any = import_module("triton.language")
 BLOCK = 2048
 
 
-def _restore(
-    integers: Any,
-    scales: Any,
-    zeros: Any,
-    out: Any,
-    count: Any,
-    inner: Any,
-    channels: Any,
-    stretches: Any,
-    stretch: tl.constexpr,
-    block: tl.constexpr,
-) -> None:
+def _restore(  # type: ignore[no-untyped-def]  # Triton looks annotations up as it does all names, and knows none of ours
+    integers, scales, zeros, out, count, inner, channels, stretches, stretch: tl.constexpr, block: tl.constexpr
+):
     offsets = tl.program_id(0) * block + tl.arange(0, block)
     inside = offsets < count
     channel = (offsets // inner) % channels

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.cache.foreign import to_view, torch_loaded
 from samovar.cache.integers import Integers, to_integers
 
 __all__ = ["PRECISIONS", "Encoding", "Narrowed", "Precision", "narrow", "widen"]
@@ -20,6 +21,9 @@ Precision = Literal["exact", "half", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("exact", "half", "int8")
 
 Encoding = Literal["raw", "half", "int8"]
+
+PIECE = 1 << 15
+"""Numbers that torch converts in the calling thread, whatever number of threads it has."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,21 @@ def widen(narrowed: Narrowed, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _from_half(values: NDArray[np.float16]) -> NDArray[np.float32]:
-    """float32 of finite float16 values, exactly; six times as fast as NumPy's own conversion.
+    """float32 of finite float16 values, exactly; by torch, which has the processor do it, where torch is loaded anyway.
 
-    Sign, exponent and mantissa are moved to where float32 has them; what is wrong then is the exponent's bias, by a
-    factor of 2¹¹², which one multiplication puts right, for subnormal numbers too.
+    NumPy's own conversion takes six times as long as what is done here without torch: sign, exponent and mantissa are
+    moved to where float32 has them; what is wrong then is the exponent's bias, by a factor of 2¹¹², which one
+    multiplication puts right, for subnormal numbers too.
     """
-    bits = np.asarray(values, order="C").view(np.int16).astype(np.int32)
+    contiguous = np.asarray(values, order="C")
+    if torch_loaded():
+        floats = np.empty(contiguous.shape, np.float32)
+        # Piece by piece, so that torch does it in this thread: in a forked child it would wait for others in vain.
+        pieces = to_view(contiguous).view(-1).split(PIECE), to_view(floats).view(-1).split(PIECE)
+        for half, whole in zip(*pieces):
+            whole.copy_(half)
+        return floats
+    bits = contiguous.view(np.int16).astype(np.int32)
     bits <<= 13
     bits &= np.int32(-0x70000001)
     floats = bits.view(np.float32)

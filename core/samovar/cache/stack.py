@@ -44,19 +44,19 @@ class Stack:
             entry = guard.get(key, model, again=again) if guard.recheck or not again else None
             if entry is None:
                 continue
-            ready = entry.widened()
+            ready = entry.widened() if self._special(guards) is None else None
             for faster in guards[:index]:
-                self._put(faster, entry, ready, guards)
-            return self._on_device(key, guards[:index]) or ready
+                self._put(faster, entry, guards, ready)
+            return self._on_device(key, guards[:index]) or ready or entry.widened()
         return None
 
     def publish(self, entry: Entry, device: str, *, always: bool = False) -> Entry:
         """Put `entry` into every tier where it pays, or `always`; the entry, ready for use."""
         guards = self.serving(device)
-        ready = entry.widened()
+        ready = entry.widened() if self._special(guards) is None else None
         for guard in guards:
-            self._put(guard, entry, ready, guards, always=always)
-        return self._on_device(entry.key, guards) or ready
+            self._put(guard, entry, guards, ready, always=always)
+        return self._on_device(entry.key, guards) or ready or entry.widened()
 
     def holds(self, key: str, model: str, device: str) -> bool:
         """Whether any tier has the entry."""
@@ -94,6 +94,11 @@ class Stack:
                 guard.tier.get(key)
 
     @staticmethod
+    def _special(guards: tuple[Guard, ...]) -> DeviceTier | None:
+        """The device's own tier among them, which takes entries as stored and widens them itself."""
+        return next((guard.tier for guard in guards if isinstance(guard.tier, DeviceTier)), None)
+
+    @staticmethod
     def _on_device(key: str, guards: tuple[Guard, ...]) -> Entry | None:
         """The copy of an entry that was just put into a device's own tier, if there is such a tier and it took it."""
         return next((guard.tier.get(key) for guard in guards if isinstance(guard.tier, DeviceTier)), None)
@@ -127,25 +132,28 @@ class Stack:
         None where it must be published from the CPU.
         """
         guards = self.serving(device)
-        special = next((guard for guard in guards if isinstance(guard.tier, DeviceTier)), None)
-        if special is None or not isinstance(special.tier, DeviceTier):
+        special = self._special(guards)
+        if special is None:
             return None
         entry = Entry.adopt(embedding, key, model=model, precision=precision, cost=cost)
         if entry is None:
             return None
-        self._put(special, entry, entry, guards, always=always)
-        streams = special.tier.uploader.streams
+        streams = special.uploader.streams
         made = streams.mark()
+        for guard in guards:
+            if guard.tier is special:
+                self._put(guard, entry, guards, entry, always=always)
 
         def write_through() -> None:
-            streams.follow(made, *(part.stored.values for part in entry.parts))
-            hosted = entry.hosted()
+            with streams.aside(after_caller=False):
+                streams.follow(made, *(part.stored.values for part in entry.parts))
+                hosted = entry.hosted()
             for guard in guards:
-                if guard is not special:
-                    self._put(guard, hosted, hosted, guards, always=always)
+                if guard.tier is not special:
+                    self._put(guard, hosted, guards, always=always)
 
         self._writing.put(entry.nbytes, write_through)
-        return special.tier.get(key) or entry
+        return special.get(key) or entry
 
     def when_written(self, work: Callable[[], object]) -> None:
         """Do `work` once what was adopted so far is in the slower tiers; at once, if it is."""
@@ -159,20 +167,21 @@ class Stack:
         return self._writing.wait(seconds) and self._sending.wait(seconds)
 
     def _put(
-        self, guard: Guard, entry: Entry, ready: Entry, guards: tuple[Guard, ...], *, always: bool = False
+        self, guard: Guard, entry: Entry, guards: tuple[Guard, ...], ready: Entry | None = None, *, always: bool = False
     ) -> None:
+        """Offer `entry` to one of `guards`; `ready`: the same, widened, where that is at hand."""
         if guard.behind:
             self._sending.put(entry.nbytes, lambda: guard.put(entry, always=always))
             return
-        for dropped in guard.put(ready if guard.live else entry, always=always):
+        widened = guard.live and not isinstance(guard.tier, DeviceTier)
+        for dropped in guard.put((ready or entry.widened()) if widened else entry, always=always):
             if dropped.entry is not None and dropped.reason == "budget":
                 self._sink(dropped.entry, guards[guards.index(guard) + 1 :])
 
     def _sink(self, entry: Entry, slower: tuple[Guard, ...]) -> None:
         """Keep what a tier had no room for in the next one, unless a slower one has it already."""
         if slower and not any(guard.holds(entry.key, entry.model) for guard in slower):
-            hosted = entry.hosted()
-            self._put(slower[0], hosted, hosted, slower)
+            self._put(slower[0], entry.hosted(), slower)
 
     def dropped(self, guard: Guard, dropped: Dropped) -> None:
         """Count and announce what a tier dropped."""

@@ -6,6 +6,7 @@ same code runs with streams and events that do nothing.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -17,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.cache.entry import Entry
-from samovar.cache.foreign import torch
+from samovar.cache.foreign import to_view, torch
 from samovar.cache.integers import BLOCK
 from samovar.cache.parts import Part
 from samovar.cache.precision import Narrowed
 
 __all__ = ["Streams", "Uploader"]
+
+log = logging.getLogger("samovar.cache")
 
 BUFFERS = 2
 
@@ -35,11 +38,12 @@ class Streams:
         self._cuda: Any = torch().cuda if device.startswith("cuda") else None
         self._side: Any = self._cuda.Stream(device) if self._cuda is not None else None
 
-    def aside(self) -> AbstractContextManager[Any]:
-        """Work started within goes to the side stream, after what the caller's stream has been given so far."""
+    def aside(self, *, after_caller: bool = True) -> AbstractContextManager[Any]:
+        """Work started within goes to the side stream; `after_caller`: after what the current one was given so far."""
         if self._cuda is None:
             return nullcontext()
-        self._side.wait_stream(self._cuda.current_stream(self.device))
+        if after_caller:
+            self._side.wait_stream(self._cuda.current_stream(self.device))
         found: AbstractContextManager[Any] = self._cuda.stream(self._side)
         return found
 
@@ -50,10 +54,14 @@ class Streams:
     def follow(self, event: Any, *tensors: Any) -> None:
         """Let the current stream go on only after `event`; it will use `tensors`, made on another stream."""
         if self._cuda is not None and event is not None:
-            current = self._cuda.current_stream(self.device)
-            current.wait_event(event)
+            self._cuda.current_stream(self.device).wait_event(event)
+            self.use(*tensors)
+
+    def use(self, *tensors: Any) -> None:
+        """Keep the memory of `tensors`, made on another stream, from being given away while the current one uses it."""
+        if self._cuda is not None:
             for tensor in tensors:
-                tensor.record_stream(current)
+                tensor.record_stream(self._cuda.current_stream(self.device))
 
 
 class Uploader:
@@ -67,8 +75,12 @@ class Uploader:
         self._busy: deque[tuple[Any, Entry]] = deque()
 
     def upload(self, entry: Entry) -> tuple[Entry, Any]:
-        """The entry with tensors on the device, in the dtypes the encoder gave, and the event after which they are."""
-        with self._lock, self.streams.aside():
+        """The entry with tensors on the device, in the dtypes the encoder gave, and the event after which they are.
+
+        What comes from the host does not wait for what the caller's stream is still doing: so the two overlap.
+        """
+        there = any(not isinstance(part.stored.values, np.ndarray) for part in entry.parts)
+        with self._lock, self.streams.aside(after_caller=there):
             parts = tuple(self._part(part) for part in entry.parts)
             event = self.streams.mark()
             self._hold(entry, event)
@@ -76,6 +88,7 @@ class Uploader:
 
     def _part(self, part: Part) -> Part:
         if not isinstance(part.stored.values, np.ndarray):
+            self.streams.use(part.stored.values)
             return part  # there already
         values = self._send(part.stored.values)
         scales = None if part.stored.scales is None else self._send(part.stored.scales)
@@ -85,7 +98,7 @@ class Uploader:
     def _send(self, array: NDArray[Any]) -> Any:
         """`array` on the device, on the current stream."""
         module = torch()
-        host = module.from_numpy(_writable_view(array))
+        host = to_view(array)
         if self.streams.device == "cpu" or host.is_pinned():
             return host.to(self.device, non_blocking=True, copy=True)
         buffer, event = self._staging.popleft()
@@ -136,28 +149,16 @@ def _restore(values: Any, scales: Any, axis: int | None) -> Any:
 
 @lru_cache(maxsize=1)
 def _kernel() -> Any:
-    """The module of kernels, or None where Triton is not installed."""
+    """The module of kernels, or None where Triton is not installed or cannot work: it needs a C compiler, for one."""
+    module = torch()
     try:
         from samovar.cache import kernels
+
+        one = module.ones(1, dtype=module.int8, device="cuda")
+        kernels.restore(one, module.ones(2, 1, 1, device="cuda"), None, one.to(module.float32))
     except ImportError:
         return None
+    except Exception as error:  # noqa: BLE001  (whatever it is, there is another way)
+        log.warning("embeddings are widened without Triton, which does not work here: %s", error)
+        return None
     return kernels
-
-
-def _writable_view(array: NDArray[Any]) -> NDArray[Any]:
-    """The same memory, which torch is told that it may write to (it does not), since it warns about what it may not."""
-    if array.dtype == np.uint16:
-        array = array.view(np.int16)
-    if array.size == 0:
-        return np.zeros(array.shape, array.dtype)
-    pointer = array.__array_interface__["data"][0]
-    holder = _Memory(pointer, array)
-    return np.asarray(holder)
-
-
-class _Memory:
-    """Contiguous memory of an array, under an interface that says it is writable."""
-
-    def __init__(self, pointer: int, array: NDArray[Any]) -> None:
-        self._array = array
-        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}

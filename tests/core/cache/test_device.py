@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,13 @@ import pytest
 from samovar import Embedding
 from samovar.cache import Cache, CacheTier, DiskTier, Entry, MemoryTier
 from samovar.cache.device import CudaTier, DeviceTier
+from samovar.cache.foreign import to_view
 from samovar.cache.integers import Integers, scales_shape
+from samovar.cache.parts import Part
 from samovar.cache.pinned import PinnedTier
 from samovar.cache.precision import PRECISIONS, Precision
 from samovar.cache.slab import Slab
-from samovar.cache.upload import Uploader
+from samovar.cache.upload import Streams, Uploader, widen
 from tests.core.cache.support import PixelSegmenter, entry_of, picture, pictures
 
 torch = pytest.importorskip("torch")
@@ -112,6 +116,51 @@ def test_what_is_uploaded_is_no_view_of_the_entry(device: str) -> None:
     assert entry.unpack().tensors["t"].tolist() == list(range(9))
 
 
+class FakeStream:
+    """Notes what a stream of CUDA is asked to do."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name, self.done = name, done
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self.done.append(f"{self.name} waits for {other.name}")
+
+    def wait_event(self, event: str) -> None:
+        self.done.append(f"{self.name} waits for {event}")
+
+    def record_event(self) -> str:
+        return f"what {self.name} has been given"
+
+
+class FakeTensor:
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def record_stream(self, stream: FakeStream) -> None:
+        self.done.append(f"{stream.name} uses it")
+
+
+@pytest.mark.parametrize("after_caller", [False, True])
+def test_the_callers_stream_waits_for_an_upload_and_an_upload_for_it_only_if_need_be(after_caller: bool) -> None:
+    done: list[str] = []
+    streams, caller, side = Streams("cpu"), FakeStream("caller", done), FakeStream("side", done)
+    now = [caller]
+
+    @contextmanager
+    def stream(other: FakeStream) -> Iterator[None]:
+        now.append(other)
+        yield
+        now.pop()
+
+    streams._cuda = SimpleNamespace(current_stream=lambda device: now[-1], stream=stream)
+    streams._side = side
+    with streams.aside(after_caller=after_caller):
+        event = streams.mark()
+    streams.follow(event, FakeTensor(done))
+    waits = ["side waits for caller"] if after_caller else []
+    assert done == [*waits, "caller waits for what side has been given", "caller uses it"]
+
+
 # ---------------------------------------------------------------------------------------------- the tiers
 
 
@@ -124,6 +173,32 @@ def test_the_second_time_nothing_is_encoded_or_fetched(cache: Cache, device: str
     rows = {row.tier: row.counts for row in cache.stats()}
     assert rows["cuda"].hits == 5
     assert "memory" not in rows, "the host's memory tier stands aside for the device's"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
+def test_the_device_is_sent_what_is_stored_and_widens_it_itself(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    sent: list[str] = []
+
+    def spy(values: Any, scales: Any, part: Part) -> Any:
+        sent.append(part.stored.encoding)
+        return widen(values, scales, part)
+
+    monkeypatch.setattr("samovar.cache.upload.widen", spy)
+
+    class Soft(DeviceSegmenter):
+        def encode(self, images: Any) -> list[Embedding]:
+            tensor = torch.randn(16, 32, 32, generator=torch.Generator().manual_seed(1)).to(self.device)
+            return [Embedding({"soft": tensor}, 24, 16, self.fingerprint, compressible=frozenset({"soft"}))]
+
+    segmenter = Soft(device)
+    made = opened(device, tmp_path, precision=precision)
+    made.get_or_encode([picture(1)], segmenter)
+    made.close()
+    sent.clear()
+    found = opened(device, tmp_path, precision=precision).get_or_encode([picture(1)], segmenter)
+    assert (found.encoded, sent) == (0, [precision])
 
 
 def test_what_was_encoded_sinks_to_the_disk_behind_the_callers_back(device: str, tmp_path: Path) -> None:
@@ -249,7 +324,7 @@ def test_each_device_has_a_tier_of_its_own() -> None:
 def test_prefetching_on_a_device(cache: Cache, device: str) -> None:
     segmenter = DeviceSegmenter(device)
     cache.prefetch(pictures(4), segmenter)
-    assert cache.wait_for_prefetch(20)
+    assert cache.wait_for_prefetch(60)
     found = cache.get_or_encode(pictures(4), segmenter)
     assert found.encoded == 0
     assert all(segmenter.right(*pair) for pair in zip(found.embeddings, pictures(4)))
@@ -311,7 +386,7 @@ def test_the_slab_is_page_locked_where_there_is_a_device() -> None:
     tier.put(tensor_entry({"t": torch.ones(99)}))
     entry = tier.get("k")
     assert entry is not None
-    assert torch.from_numpy(np.array(entry.parts[0].stored.values, copy=False)).is_pinned()
+    assert to_view(entry.parts[0].stored.values).is_pinned()
 
 
 @pytest.mark.gpu
@@ -352,3 +427,24 @@ for shape in ((32, 100, 7), (2, 600)):
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+def test_the_kernel_compiles_for_gpus_that_are_not_here() -> None:
+    """Which the interpreter does not tell: it runs Python, of which Triton's compiler takes only a part."""
+    pytest.importorskip("triton")
+    program = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from samovar.cache.kernels import _kernel
+assert [one.name for one in _kernel.params if one.is_constexpr] == ["stretch", "block"]
+pointers = {"integers": "*i8", "scales": "*fp32", "zeros": "*fp32"}
+numbers = dict.fromkeys(("count", "inner", "channels", "stretches"), "i32")
+constants = {(8,): 256, (9,): 2048}
+for out in ("*fp32", "*fp16", "*bf16"):
+    signature = {**pointers, "out": out, **numbers, "stretch": "constexpr", "block": "constexpr"}
+    for capability in (80, 90):
+        made = compile(ASTSource(_kernel, signature, constants), target=GPUTarget("cuda", capability, 32))
+        assert "ptx" in made.asm
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from samovar import Embedding
 from samovar.cache import Entry
-from samovar.cache.precision import PRECISIONS, Precision, narrow, widen
+from samovar.cache.precision import PRECISIONS, Narrowed, Precision, narrow, widen
 from samovar.errors import InputError
 
 FLOATS: st.SearchStrategy[NDArray[Any]] = hnp.arrays(
@@ -123,3 +125,43 @@ def test_derived_tensors_are_not_kept() -> None:
 def test_naming_a_tensor_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match="no tensor 'b' in this embedding; it has a"):
         Embedding({"a": np.ones(3)}, 9, 9, "f", compressible=frozenset({"b"}))
+
+
+@pytest.mark.parametrize("with_torch", [True, False], ids=["torch", "NumPy"])
+@pytest.mark.parametrize("shape", [(63488,), (64, 992), ()])
+def test_every_number_of_half_precision_comes_back_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, with_torch: bool, shape: tuple[int, ...]
+) -> None:
+    if with_torch:
+        pytest.importorskip("torch")
+    else:
+        monkeypatch.setattr("samovar.cache.precision.torch_loaded", lambda: False)
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    half = bits.view(np.float16)[(bits & 0x7C00) != 0x7C00]  # without infinities and NaN
+    half = half.reshape(shape) if shape else half[1234].reshape(())
+    for values in (half, half.T, np.tile(half, 3)):
+        back = widen(Narrowed("half", values), np.dtype(np.float32))
+        assert back.dtype == np.float32
+        assert np.array_equal(back.view(np.int32), values.astype(np.float32).view(np.int32)), "down to the sign of zero"
+        assert back.flags.writeable, "of its own"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_widens_what_its_parent_widened() -> None:
+    """Torch spreads large work over threads, which a child does not have and would wait for."""
+    torch = pytest.importorskip("torch")
+    if not hasattr(os, "fork"):
+        pytest.skip("forks")
+    kept = narrow(np.random.default_rng(0).standard_normal(1 << 20, np.float32), "half")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.ones(1 << 22).sum()  # now there are threads
+        expected = widen(kept, np.dtype(np.float32))
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            os._exit(not np.array_equal(widen(kept, np.dtype(np.float32)), expected))
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
