@@ -136,10 +136,11 @@ def verify(folder: str, as_json: bool, quiet: bool) -> None:
         return
     for key in check.damaged:
         click.echo(f"dropped damaged entry {key}", err=True)
-    from samovar.sizes import format_bytes
+    if not quiet:
+        from samovar.sizes import format_bytes
 
-    size = format_bytes(check.nbytes)
-    click.echo(f"{check.entries} entries ({size}) checked, {len(check.damaged)} damaged and dropped", err=not quiet)
+        size = format_bytes(check.nbytes)
+        click.echo(f"{_entries(check.entries)} ({size}) checked, {len(check.damaged)} damaged and dropped", err=True)
 
 
 @cache.command()
@@ -182,12 +183,17 @@ def _expand(paths: Sequence[str]) -> Iterator[str]:
     """`paths`, with lists of paths, one a line, replaced by what they list."""
     for path in paths:
         if path == "-":
-            yield from (line for line in sys.stdin.read().splitlines() if line.strip())
+            yield from _listed(sys.stdin.read())
         elif path.lower().endswith(LISTS) and Path(path).is_file():
-            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-            yield from (line for line in text.splitlines() if line.strip())
+            yield from _listed(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
         else:
             yield path
+
+
+def _listed(text: str) -> Iterator[str]:
+    """The lines of a list, which an editor may have given a mark at its beginning and other ends of lines."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    return (line for line in lines if line.strip())
 
 
 def _seconds(text: str) -> float:
@@ -209,8 +215,9 @@ def _made_room(opened: Cache) -> str:
     disk = sum((count for (tier, _), count in counts.items() if tier == "disk"), Counts())
     encoded = sum(count.puts for (tier, _), count in counts.items() if tier == ENCODER)
     missing = disk.evictions + max(encoded - disk.puts, 0)
-    budget = format_bytes(opened.disk.max_bytes)
-    return f"; {missing} dropped to stay within {budget} (see the setting disk)" if missing else ""
+    if not missing:
+        return ""
+    return f"; {missing} dropped to stay within {format_bytes(opened.disk.max_bytes)} (see the setting disk)"
 
 
 def _failed(source: str, message: str, as_json: bool) -> None:
@@ -226,7 +233,11 @@ def _report_dropped(dropped: tuple[int, int], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"dropped": count, "bytes": nbytes}))
     else:
-        click.echo(f"{count} entries dropped, {format_bytes(nbytes)} freed", err=True)
+        click.echo(f"{_entries(count)} dropped, {format_bytes(nbytes)} freed", err=True)
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _plain(row: TierStats) -> dict[str, Any]:

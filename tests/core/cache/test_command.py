@@ -79,6 +79,22 @@ def test_warming_takes_lists(folder: Path, tmp_path: Path) -> None:
     assert statuses(result) == {"1.png": "present", "2.png": "encoded"}
 
 
+def test_lists_come_from_any_editor(folder: Path, tmp_path: Path) -> None:
+    (folder / "0.png").rename(folder / "\x1c0\u2028.png")
+    text = f"\ufeff{folder}/\x1c0\u2028.png\r\n{folder / '1.png'}\r\n"
+    (tmp_path / "some.lst").write_bytes(text.encode())
+    assert len(statuses(invoke("warm", tmp_path / "some.lst", "--json"))) == 2
+    assert set(statuses(invoke("warm", "-", "--json", stdin=text)).values()) == {"present"}
+
+
+def test_nothing_that_can_be_read_is_no_reason_to_fail_otherwise(folder: Path, tmp_path: Path) -> None:
+    """The folder of the cache is not even made."""
+    result = invoke("warm", folder / "missing.png")
+    assert (result.exception, result.return_value) == (None, 1)
+    assert result.stderr.splitlines()[-1] == "0 encoded, 0 there already, 1 failed"
+    assert not (tmp_path / "cache").exists()
+
+
 def test_what_was_warmed_is_not_encoded_by_segment(folder: Path) -> None:
     invoke("warm", folder)
     import samovar
@@ -149,7 +165,8 @@ def test_verify_drops_and_counts_damaged_entries(folder: Path, tmp_path: Path) -
     result = invoke("verify", "--json")
     (line,) = lines(result)
     assert (line["entries"], line["damaged"], line["keys"]) == (5, 1, [victim.stem])
-    assert "4 entries" in invoke("verify").output
+    assert "4 entries (" in invoke("verify").stderr
+    assert invoke("verify", "--quiet").output == ""
     assert sum(status == "encoded" for status in statuses(invoke("warm", folder, "--json")).values()) == 1
 
 
