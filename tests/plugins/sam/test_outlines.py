@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 from torch.nn import functional
 
+from samovar.masks import Masks
 from samovar_plugins.sam.encoding import LongestSide
 from samovar_plugins.sam.enlarge import Axis, Enlargement, direct, through_frame
 from samovar_plugins.sam.outlines import FEW, Outlines, _outline, outline, stability
@@ -61,16 +62,25 @@ def compressed(outlines: Outlines, size: tuple[int, int]) -> list[bytes]:
     return [rle["counts"] for rle in rles]
 
 
+def assert_same(outlines: Outlines, enlarged: NDArray[np.float32]) -> None:
+    """Byte for byte; only a pixel that torch enlarged to within rounding of 0 may come out on the other side."""
+    size = enlarged.shape[1], enlarged.shape[2]
+    if compressed(outlines, size) != encoded(enlarged > 0):
+        masks = Masks.from_runs(outlines.counts, outlines.offsets, size[1], size[0]).to_array()
+        doubtful = np.abs(enlarged) <= 4 * np.finfo(np.float32).eps * np.abs(enlarged).max()
+        assert (doubtful | (masks == (enlarged > 0))).all()
+
+
 def sams(side: int, size: tuple[int, int]) -> Enlargement:
     return through_frame((side, side), FRAME, LongestSide(FRAME).used(size[1], size[0]), size)
 
 
+@example(513, 200, 65536, 5.0)  # has a pixel of 1.9e-9
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 2**31), st.sampled_from([0.3, 5.0]))
 @settings(max_examples=40)
 def test_sams_masks_of_any_size_are_byte_identical(height: int, width: int, seed: int, scale: float) -> None:
     logits = smooth(2, 256, seed, scale)
-    expected = encoded(published(logits, (height, width)) > 0)
-    assert compressed(outline(logits, sams(256, (height, width))), (height, width)) == expected
+    assert_same(outline(logits, sams(256, (height, width))), published(logits, (height, width)))
 
 
 @pytest.mark.parametrize("size", [(1500, 1000), (2400, 3600), (1, 1), (1, 700), (9000, 30)])
@@ -91,8 +101,8 @@ def test_masks_by_one_interpolation_are_byte_identical(
     height: int, width: int, side: int, mode: str, seed: int
 ) -> None:
     logits = smooth(2, side, seed, scale=3.0)
-    expected = encoded(interpolated(logits, (height, width), mode) > 0)
-    assert compressed(outline(logits, direct((side, side), (height, width), mode)), (height, width)) == expected
+    enlarged = interpolated(logits, (height, width), mode)
+    assert_same(outline(logits, direct((side, side), (height, width), mode)), enlarged)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
