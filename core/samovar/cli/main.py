@@ -108,7 +108,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _say(error.format_message())
         _exit(FAILED)
     except (click.Abort, KeyboardInterrupt, Cancelled):
-        _say("stopped; what was written stays, and the same command goes on from there")
+        _say("stopped; what was written stays, and the same command (with --resume, if it has that) goes on from there")
         _exit(INTERRUPTED)
     except SamovarError as error:
         if "--debug" in (args or sys.argv) or os.environ.get("SAMOVAR_DEBUG"):
