@@ -99,10 +99,11 @@ def choose(
         wanted: M, which of the head's predictions.
         best: keep, of the M masks, the one with the highest predicted IoU.
     """
-    ious = head(answers[:, 0])[:, list(wanted)]
+    # No indexing by lists: on a GPU each list is a transfer that waits for all work before it.
+    every = head(answers[:, 0])
+    ious = torch.stack([every[:, mask] for mask in wanted], 1)
     vectors = torch.stack([mlp(answers[:, 1 + index]) for index, mlp in enumerate(masks)], 1)
     if best and len(masks) > 1:
-        top = ious.argmax(1)
-        rows = torch.arange(len(top), device=top.device)
-        return ious[rows, top][:, None], vectors[rows, top][:, None]
+        top = ious.argmax(1)[:, None]
+        return ious.gather(1, top), vectors.take_along_dim(top[..., None], 1)
     return ious, vectors

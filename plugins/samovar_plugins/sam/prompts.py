@@ -42,10 +42,6 @@ class Group:
         """A single click and nothing else may mean a thing, its part or the whole that it belongs to."""
         return self.points.shape[1] == 1 and self.boxes is None and not self.masks
 
-    def __getitem__(self, key: slice) -> Group:
-        boxes = None if self.boxes is None else self.boxes[key]
-        return Group(self.index[key], self.points[key], self.labels[key], boxes, self.masks)
-
 
 def group_prompts(prompts: Prompts, scale: tuple[float, float]) -> Iterator[Group]:
     """The prompts by their shape; coordinates multiplied by `scale` (x, y).

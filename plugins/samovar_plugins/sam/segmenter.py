@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -20,9 +20,11 @@ from samovar.masks import Masks
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 from samovar_plugins.sam.answers import Answers
-from samovar_plugins.sam.decoder import Decoder
+from samovar_plugins.sam.decoder import Decoded, Decoder
 from samovar_plugins.sam.encoding import Encoder, Frame
-from samovar_plugins.sam.prompts import Group, PromptEncoder, group_prompts
+from samovar_plugins.sam.on_host import on_host
+from samovar_plugins.sam.prompts import PromptEncoder, group_prompts
+from samovar_plugins.sam.replay import Replayed
 from samovar_plugins.sam.two_way import Shared
 
 __all__ = ["Parts", "SamSegmenter"]
@@ -74,6 +76,7 @@ class SamSegmenter:
         self._device = device
         self._dtype = dtype
         self._logits = 4 * parts.grid[0], 4 * parts.grid[1]
+        self._encoder = Replayed(parts.encoder) if device.startswith("cuda") else parts.encoder
         # What the prompts of the last image shared: a memo, replaced as a whole, so that threads only ever miss.
         self._last: tuple[weakref.ref[Embedding], Shared] | None = None
 
@@ -101,7 +104,7 @@ class SamSegmenter:
 
     def _encode(self, images: Sequence[Image]) -> list[Embedding]:
         frames = torch.stack([self._parts.frame.pixels(image) for image in images])
-        found = self._parts.encoder(frames.to(self._device, self._dtype, non_blocking=True))
+        found = self._encoder(frames.to(self._device, self._dtype, non_blocking=True))
         if self._device == "cpu" and self._dtype == torch.float32:
             kept: dict[str, Any] = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in found.items()}
         else:
@@ -140,26 +143,28 @@ class SamSegmenter:
         return 3 * (4 * self._logits[0] * self._logits[1] + 32 * (width + height))
 
     def _decode(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
-        frame, width, height = self._parts.frame, embedding.width, embedding.height
-        answers = Answers(frame.enlargement(self._logits, width, height), options, self._parts.limit)
-        step = 4 if self._device == "cpu" else 64
-        for group in group_prompts(prompts, frame.scale(width, height)):
-            if group.masks:
-                for index in range(len(group.index)):
-                    self._answer(
-                        group[index : index + 1], self._refined(embedding, prompts, group.index[index]), answers
-                    )
-                continue
-            shared = self._shared(embedding)
-            for start in range(0, len(group.index), step):
-                self._answer(group[start : start + step], shared, answers)
+        width, height = embedding.width, embedding.height
+        answers = Answers(self._parts.frame.enlargement(self._logits, width, height), options, self._parts.limit)
+        for answered in on_host(self._chunks(embedding, prompts, options)):
+            answers.add(*answered)
         return answers.masks(width, height)
 
-    def _answer(self, group: Group, shared: Shared, answers: Answers) -> None:
-        several = answers.options.multimask or group.ambiguous
-        tokens = self._parts.prompts.tokens(group)
-        decoded = self._parts.decoder(shared, tokens, several=several, best=not answers.options.multimask)
-        answers.add(group.index, decoded.logits.cpu().numpy(), decoded.ious.cpu().numpy())
+    def _chunks(
+        self, embedding: Embedding, prompts: Prompts, options: DecodeOptions
+    ) -> Iterator[tuple[NDArray[np.int64], Decoded]]:
+        """Which prompts, and their answers; each chunk is begun when it is asked for."""
+        parts = self._parts
+        for group in group_prompts(prompts, parts.frame.scale(embedding.width, embedding.height)):
+            # Of the whole group at once: what comes from the host stops a GPU.
+            tokens = parts.prompts.tokens(group)
+            several = options.multimask or group.ambiguous
+            shared = None if group.masks else self._shared(embedding)
+            step = 1 if shared is None else 4 if self._device == "cpu" else 64
+            for start in range(0, len(tokens), step):
+                index = group.index[start : start + step]
+                seen = shared or self._refined(embedding, prompts, index[0])
+                answer = parts.decoder(seen, tokens[start : start + step], several=several, best=not options.multimask)
+                yield index, answer
 
     def _shared(self, embedding: Embedding) -> Shared:
         last = self._last

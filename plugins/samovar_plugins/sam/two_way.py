@@ -108,8 +108,8 @@ class TwoWayTransformer:
                 else:
                     written = layer.write.write(x, x + shared.position, asked[at], queries[at])
                 images[index] = layer.norms[3](written)
-        wanted = list(kept)
-        queries, asked = queries[:, wanted], (queries + tokens)[:, wanted]
+        queries, tokens = (torch.stack([rows[:, place] for place in kept], 1) for rows in (queries, tokens))
+        asked = queries + tokens
         read = torch.cat([self._last.read(asked[at], x + shared.position, x) for at, x in zip(parts, images)])
         return self._last_norm(queries + read), images
 

@@ -72,28 +72,31 @@ class Sam2Decoder:
         wanted = MULTIMASK if several else (0, *MULTIMASK)
         tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
         answers, images = self._transformer(shared, tokens, [IOU, *(FIRST + mask for mask in wanted)])
-        ious = torch.sigmoid(self._ious(answers[:, 0]))[:, list(wanted)]
+        every = torch.sigmoid(self._ious(answers[:, 0]))
+        ious = torch.stack([every[:, mask] for mask in wanted], 1)
         masks = torch.stack([self._masks[mask](answers[:, 1 + place]) for place, mask in enumerate(wanted)], 1)
         if not several:
             ious, masks = _first_and_best(ious, masks)
         elif best:
-            ious, masks = _picked(ious, masks, ious.argmax(1))
+            ious, masks = _best(ious, masks)
         parts = zip(images, masks.split([len(image) for image in images]))
         logits = torch.cat([self._upscale(image, part, shared.size, shared.skips) for image, part in parts]).float()
         if not several:
-            ious, logits = _picked(ious, logits, (~_stable(logits[:, 0])).long())
+            stable = _stable(logits[:, 0])[:, None]
+            ious = torch.where(stable, ious[:, :1], ious[:, 1:])
+            logits = torch.where(stable[..., None, None], logits[:, :1], logits[:, 1:])
         return Decoded(logits, ious.float())
 
 
-def _picked(ious: Tensor, masks: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Of N×M IoUs and N×M×… masks the one at `place` (N): N×1 and N×1×…"""
-    rows = torch.arange(len(place), device=place.device)
-    return ious[rows, place][:, None], masks[rows, place][:, None]
+def _best(ious: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Of N×M IoUs and N×M×C vectors those of the highest IoU: N×1 and N×1×C."""
+    top = ious.argmax(1)[:, None]
+    return ious.gather(1, top), masks.take_along_dim(top[..., None], 1)
 
 
 def _first_and_best(ious: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """The first of N×M masks, and the one with the highest predicted IoU of the others."""
-    best, best_mask = _picked(ious, masks, 1 + ious[:, 1:].argmax(1))
+    best, best_mask = _best(ious[:, 1:], masks[:, 1:])
     return torch.cat([ious[:, :1], best], 1), torch.cat([masks[:, :1], best_mask], 1)
 
 
