@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from samovar.protocols import DecodeOptions
 
 SIZES = {"1.5": (1500, 1000), "12": (4242, 2828)}
 """Width and height of 1.5 and 12 megapixels, of one shape, so that one embedding serves both."""
+
+ENCODERS = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16), "vit_h": (1280, 32, 16)}
+"""Channels, blocks and heads."""
 
 
 def boxes(count: int, width: int, height: int) -> np.ndarray:
@@ -46,13 +51,13 @@ class Sides:
         self.torch, self.options = torch, options
         torch.set_num_threads(options.threads)
         torch.set_grad_enabled(False)
-        weights = structured_weights("sam", Sizes(1024, 256, 768, 12, 12, 14, 2048))
+        weights = structured_weights("sam", Sizes(1024, 256, *ENCODERS[options.encoder], 14, 2048))
         self.weights = weights
-        self.reference = sam_model_registry["vit_b"]()
+        self.reference = sam_model_registry[options.encoder]()
         self.reference.load_state_dict(weights)
         self.reference = self.reference.eval().to(options.device)
-        dtype = choose_dtype(options.dtype, options.device)
-        self.ours = assemble("sam", weights, fingerprint="bench", device=options.device, dtype=dtype)
+        self.dtype = choose_dtype(options.dtype, options.device)
+        self.ours = assemble("sam", weights, fingerprint="bench", device=options.device, dtype=self.dtype)
         self.predictor = SamPredictor(self.reference)
         self.photo = self._photo(*SIZES["1.5"])
         self.embedding = self.ours.encode([self.photo])[0]
@@ -65,6 +70,19 @@ class Sides:
 
         with PIL.Image.open(ROOT / "docs" / "assets" / "photo.jpg") as photo:
             return Image(photo.convert("RGB").resize((width, height), PIL.Image.Resampling.BICUBIC))
+
+    @property
+    def where(self) -> str:
+        """What it runs on, in words."""
+        if self.options.device.startswith("cuda"):
+            return str(self.torch.cuda.get_device_name(self.options.device))
+        name = platform.processor() or platform.machine()
+        known = Path("/proc/cpuinfo")
+        if known.is_file():
+            facts = dict(line.split("\t", 1) for line in known.read_text(encoding="utf-8").splitlines() if "\t" in line)
+            words = [facts.get(fact, "").strip("\t: ") for fact in ("model name", "cpu family", "model")]
+            name = "{} (family {}, model {})".format(*words)
+        return f"{name}, {self.options.threads} thread(s)"
 
     def synchronised(self, side: Callable[[], Any]) -> Callable[[], Any]:
         """`side`, waiting for the device to finish."""
@@ -81,9 +99,8 @@ class Sides:
     def look_at(self, size: str) -> Any:
         """Give the reference's predictor our embedding as that of an image of `size`; return ours."""
         width, height = SIZES[size]
-        predictor, torch = self.predictor, self.torch
-        features = torch.as_tensor(np.array(self.embedding.tensors["image"]))
-        predictor.features = features[None].float().to(self.options.device)
+        predictor = self.predictor
+        predictor.features = self.ours.tensor(self.embedding, "image")[None].float()
         predictor.original_size = (height, width)
         predictor.input_size = predictor.transform.get_preprocess_shape(height, width, 1024)
         predictor.is_image_set = True
@@ -132,12 +149,8 @@ class Sides:
         parts = self.ours._parts
         (group,) = group_prompts(Prompts.from_boxes(given), parts.frame.scale(embedding.width, embedding.height))
         shared = parts.decoder.share(self.ours._tensors(embedding), None)
-        step = 4 if self.options.device == "cpu" else len(given)
-        found = [
-            parts.decoder(shared, parts.prompts.tokens(group[start : start + step]), several=False, best=False).logits
-            for start in range(0, len(given), step)
-        ]
-        return self.torch.cat(found)
+        tokens = parts.prompts.tokens(group).split(4 if self.options.device == "cpu" else len(given))
+        return self.torch.cat([parts.decoder(shared, part, several=False, best=False).logits for part in tokens])
 
 
 class Embedded:

@@ -1,10 +1,15 @@
 """The SAM family's decoder and encoder against `segment-anything` and `transformers`: same weights, images and prompts.
 
 Weights are random with seeded structure (see tests/plugins/sam/structured.py): times depend on sizes only. Repeats are
-interleaved; every row gives medians and, beside them, how far the answers are apart. Needs `segment-anything` and its
-torch and torchvision (`nox -s bench_sam`); rows against `transformers` appear where that is installed.
+interleaved; every row gives medians and, beside them, how far the answers are apart. One thread of a CPU is timed by
+the time that it had, anything else by the clock. The reference computes in float32 whatever `--dtype` says. Rows
+against "the floor" say how far the networks are from their multiplications alone, at a rate measured in the same run.
 
-    python -m benchmarks.sam [--device cuda] [--dtype bfloat16] [--threads N] [--repeats N] [--rows NAME,…] [--quick]
+Needs `segment-anything` and its torch and torchvision (`nox -s bench_sam`); rows against `transformers` appear where
+that is installed.
+
+    python -m benchmarks.sam [--device cuda] [--dtype bfloat16] [--encoder vit_h] [--threads N] [--repeats N]
+                             [--rows NAME,…] [--quick]
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._sam_sides import SIZES, Embedded, Sides, boxes, encoded
+from benchmarks._sam_floor import encoder_flops, logits_flops, product_rate
+from benchmarks._sam_sides import ENCODERS, SIZES, Embedded, Sides, boxes, encoded
 from samovar import Prompts
 
 ROWS = ("logits", "transformers", "rle-1.5", "rle-12", "click", "automatic", "encoder", "memory")
@@ -46,20 +52,42 @@ class Contest:
         )
 
 
-def interleaved(repeats: int, *sides: Callable[[], Any]) -> tuple[list[float], list[Any]]:
+def interleaved(
+    repeats: int, *sides: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> tuple[list[float], list[Any]]:
     """Median seconds of each side, and what it answered last; all sides take turns, after one turn unmeasured."""
     times: list[list[float]] = [[] for _ in sides]
     answers: list[Any] = [side() for side in sides] if repeats > 1 else [None] * len(sides)
     for _ in range(repeats):
         for index, side in enumerate(sides):
-            start = time.perf_counter()
+            start = clock()
             answers[index] = side()
-            times[index].append(time.perf_counter() - start)
+            times[index].append(clock() - start)
     return [statistics.median(every) for every in times], answers
 
 
 class Bench(Sides):
     """The rows of the table."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds: of its own time for one thread of a CPU, so that other processes do not count; else of a clock."""
+        alone = self.options.device == "cpu" and self.options.threads == 1
+        return time.process_time if alone else time.perf_counter
+
+    def race(self, repeats: int, *sides: Callable[[], Any]) -> tuple[list[float], list[Any]]:
+        """See `interleaved`."""
+        return interleaved(repeats, *map(self.synchronised, sides), clock=self.clock)
+
+    def distance(self, work: str, flops: float, ours: float) -> Contest:
+        """From what the multiplications alone would take, at the rate of the model's dtype on this device."""
+
+        def timed(call: Callable[[], Any]) -> float:
+            return interleaved(1, self.synchronised(call), clock=self.clock)[0][0]
+
+        rate = product_rate(self.torch, self.options.device, self.dtype, timed)
+        against = f"the floor: {flops / 1e9:,.0f} GFLOP at {rate / 1e9:,.0f} GFLOP/s"
+        return Contest(work, against, flops / rate, ours, "")
 
     def logits(self) -> list[Contest]:
         """64 boxes to low-resolution logits: the reference all at once, and in its best chunks."""
@@ -67,19 +95,20 @@ class Bench(Sides):
         embedding = self.look_at("1.5")
         given = boxes(count, *SIZES["1.5"])
         chunks = (1, 2, 4, 8)
-        trials = interleaved(2, *(partial(self.reference_logits, given[:8], chunk) for chunk in chunks))[0]
+        trials = self.race(2, *(partial(self.reference_logits, given[:8], chunk) for chunk in chunks))[0]
         best = chunks[int(np.argmin(trials))]
         sides = [
             lambda: self.reference_logits(given, count),
             lambda: self.reference_logits(given, best),
             lambda: self.our_logits(embedding, given),
         ]
-        times, (theirs, _, mine) = interleaved(self.options.repeats, *map(self.synchronised, sides))
+        times, (theirs, _, mine) = self.race(self.options.repeats, *sides)
         apart = f"logits ≤ {float((theirs - mine).abs().max()):.1e}"
         work = f"{count} boxes → logits"
         return [
             Contest(work, "segment-anything, batched", times[0], times[2], apart),
             Contest(work, f"segment-anything, {best} at a time (its best)", times[1], times[2], apart),
+            self.distance(work, logits_flops(self.torch, self.weights, count), times[2]),
         ]
 
     def transformers(self) -> list[Contest]:
@@ -104,7 +133,7 @@ class Bench(Sides):
             return model(image_embeddings=features, input_boxes=scaled, multimask_output=False).pred_masks[0]
 
         sides = [theirs, lambda: self.our_logits(embedding, given)]
-        times, (other, mine) = interleaved(self.options.repeats, *map(self.synchronised, sides))
+        times, (other, mine) = self.race(self.options.repeats, *sides)
         apart = f"logits ≤ {float((other - mine).abs().max()):.1e}"
         return [Contest(f"{count} boxes → logits", "transformers", times[0], times[1], apart)]
 
@@ -117,7 +146,7 @@ class Bench(Sides):
             lambda: self.reference_rle(given, 8),
             lambda: [rle["counts"] for rle in self.decode(embedding, Prompts.from_boxes(given)).to_coco_rle()],
         ]
-        times, (theirs, mine) = interleaved(self.options.repeats, *map(self.synchronised, sides))
+        times, (theirs, mine) = self.race(self.options.repeats, *sides)
         work = f"{count} boxes → COCO RLE, {size} MP"
         return [Contest(work, "predict_torch + pycocotools", times[0], times[1], same(theirs, mine))]
 
@@ -135,7 +164,7 @@ class Bench(Sides):
             return [rle["counts"] for rle in masks.to_coco_rle()]
 
         repeats = 3 * self.options.repeats
-        times, answers = interleaved(repeats, self.synchronised(theirs), self.synchronised(mine))
+        times, answers = self.race(repeats, theirs, mine)
         return [
             Contest("1 click → 3 masks as RLE, 1.5 MP", "predict + pycocotools", times[0], times[1], same(*answers))
         ]
@@ -165,7 +194,9 @@ class Bench(Sides):
             lambda: [found["segmentation"]["counts"] for found in generator.generate(pixels)],
             lambda: [rle["counts"] for rle in runtime.segment_all(self.photo, **parameters).to_coco_rle()],
         ]
-        times, (theirs, mine) = interleaved(1 if side == 32 else self.options.repeats, *map(self.synchronised, sides))
+        times, (theirs, mine) = self.race(
+            1 if side == 32 and self.options.device == "cpu" else self.options.repeats, *sides
+        )
         apart = f"{len(set(theirs) & set(mine))} of {len(theirs)} the same, {len(mine)} by us"
         return [
             Contest(
@@ -174,31 +205,40 @@ class Bench(Sides):
         ]
 
     def encoder(self) -> list[Contest]:
-        """ViT-B, one image."""
+        """One image."""
         frame = self.ours._parts.frame.pixels(self.photo)[None].to(self.options.device)
-        dtype = self.torch.float32 if self.ours._dtype is None else self.ours._dtype
 
         def mine() -> Any:
             with self.torch.inference_mode():
-                return self.ours._parts.encoder(frame.to(dtype))["image"].float()
+                return self.ours._encoder(frame.to(self.dtype))["image"].float()
 
         sides = [lambda: self.reference.image_encoder(frame), mine]
-        times, (theirs, ours) = interleaved(self.options.repeats, *map(self.synchronised, sides))
+        times, (theirs, ours) = self.race(self.options.repeats, *sides)
         apart = f"embedding ≤ {float((theirs - ours).abs().max()):.1e}"
-        return [Contest("encode, ViT-B", "eager torch", times[0], times[1], apart)]
+        work = f"encode, {self.options.encoder}"
+        return [
+            Contest(work, "eager torch", times[0], times[1], apart),
+            self.distance(work, encoder_flops(self.torch, self.weights), times[1]),
+        ]
 
     def memory(self) -> list[Contest]:
-        """Peak memory of 1,024 boxes at 12 MP over that of the loaded model."""
+        """Peak memory of 1,024 boxes at 12 MP over that of the loaded model: the device's, and the host's."""
         count = 64 if self.options.quick else 1024
-        embedding = self.look_at("12")
+        embedding, cuda = self.look_at("12"), self.torch.cuda
+        on_gpu = self.options.device.startswith("cuda")
         self.decode(embedding, Prompts.from_boxes(boxes(4, *SIZES["12"])))
         before = _memory("VmRSS", reset=True)
+        if on_gpu:
+            cuda.reset_peak_memory_stats()
+            held = cuda.memory_allocated()
         masks = self.decode(embedding, Prompts.from_boxes(boxes(count, *SIZES["12"])))
-        grown = _memory("VmHWM") - before
+        grown = f"{(_memory('VmHWM') - before) / 1024:.0f} MiB"
+        if on_gpu:
+            grown += f" and {(cuda.max_memory_allocated() - held) / 2**20:.0f} MiB of the GPU's"
         needed = count * SIZES["12"][0] * SIZES["12"][1] * 4 / 2**30
         print(
             f"| {count:,} boxes → COCO RLE, 12 MP: peak memory over the model | enlarging all at once (computed) | "
-            f"{needed:.0f} GiB | {grown / 1024:.0f} MiB | | {len(masks):,} masks, {masks.nbytes / 2**20:.0f} MiB |"
+            f"{needed:.0f} GiB | {grown} | | {len(masks):,} masks, {masks.nbytes / 2**20:.0f} MiB |"
         )
         return []
 
@@ -222,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--encoder", choices=ENCODERS, default="vit_b")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", default=",".join(ROWS))
@@ -240,7 +281,7 @@ def main() -> None:
     else:
         line = ""
     bench = Bench(options)
-    print(f"device {options.device}, {options.dtype}, {options.threads} thread(s), torch {bench.torch.__version__}")
+    print(f"{bench.where}, {options.dtype}, torch {bench.torch.__version__}\n")
     print("| work | against | theirs | ours | ratio | agreement |\n|---|---|---|---|---|---|", flush=True)
     for row in rows:
         if row.startswith("rle-"):
