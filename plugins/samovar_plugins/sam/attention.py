@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from samovar_plugins.sam.layers import Linear, State
+from samovar_plugins.sam.product import multiply
 
 __all__ = ["Attention", "SharedKeys"]
 
@@ -81,7 +82,7 @@ class Attention:
         q = self.split(self.q(tokens)) * self.scale
         if self.folds(tokens):
             asked = (q @ self.per_head(self.k.weight)).flatten(1, 2)
-            mixed = torch.bmm(_softmax(torch.bmm(asked, positioned.transpose(1, 2))), image)
+            mixed = multiply(_softmax(multiply(asked, positioned)), image.transpose(1, 2))
             read = mixed.unflatten(1, (self.heads, -1)) @ self.per_head(self.v.weight).transpose(1, 2)
             merged = self.merge(read)
             return self.out(merged if self.v.bias is None else merged + self.v.bias)
@@ -100,7 +101,7 @@ class Attention:
         k = self.split(self.k(tokens)) * self.scale
         if self.folds(tokens):
             offered = (k @ self.per_head(self.q.weight)).flatten(1, 2)
-            scores = torch.bmm(offered, positioned.transpose(1, 2))
+            scores = multiply(offered, positioned)
             if self.q.bias is not None:
                 scores += (k * self.q.bias.view(self.heads, 1, -1)).sum(-1).flatten(1, 2)[..., None]
             return self._spread(image, scores, values)
