@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
-from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.layers import Linear, Norm, State
+from samovar_plugins.sam.product import Product, residual_mlp
 from samovar_plugins.sam.vit import Neck
 
 __all__ = ["EfficientVit"]
@@ -31,7 +31,7 @@ class _Block:
         q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, -1, min(HEAD, x.shape[2]))).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.lin2(gelu_(self.lin1(self.norm2(x))))
+        return residual_mlp(x, self.norm2, self.lin1, self.lin2)
 
 
 class EfficientVit:

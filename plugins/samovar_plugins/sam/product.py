@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear
+from samovar_plugins.sam.layers import Linear, Norm, gelu_
 
-__all__ = ["Product", "multiply"]
+__all__ = ["Product", "multiply", "residual_mlp"]
 
 ROWS = 4096
 """For how many rows at once the layout is chosen; others are multiplied as well."""
+
+PART = 256
+"""Rows that go through both layers of an MLP at a time."""
 
 
 @final
@@ -41,6 +44,21 @@ class Product:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
             return product
         return functional.linear(x, self._weight, self.bias)
+
+
+def residual_mlp(x: Tensor, norm: Norm, first: Product, last: Product) -> Tensor:
+    """…×C → …×C: a transformer block's second half, x + last(gelu(first(norm(x)))).
+
+    A CPU does it for some rows at a time: what is between the layers has four times the channels, and all of it at once
+    would go to memory and back.
+    """
+    if x.device.type != "cpu":
+        return x + last(gelu_(first(norm(x))))
+    rows = x.reshape(-1, x.shape[-1])
+    out = torch.empty_like(rows)
+    for part, kept in zip(rows.split(PART), out.split(PART)):
+        torch.add(part, last(gelu_(first(norm(part)))), out=kept)
+    return out.view(x.shape)
 
 
 def multiply(x: Tensor, matrices: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samovar_plugins.sam.layers import Norm, State, gelu_
-from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.product import Product, residual_mlp
 from samovar_plugins.sam.vit import Neck
 
 __all__ = ["TinyVit"]
@@ -81,7 +81,7 @@ class _Block:
         """B×C×h×w → B×C×h×w."""
         x = x.permute(0, 2, 3, 1)
         x = self.local((x + self._attend(x)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (x + self.lin2(gelu_(self.lin1(self.mlp_norm(x))))).permute(0, 3, 1, 2)
+        return residual_mlp(x, self.mlp_norm, self.lin1, self.lin2).permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:
         count, height, width, channels = x.shape

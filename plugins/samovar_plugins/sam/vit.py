@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
-from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.layers import Linear, Norm, State
+from samovar_plugins.sam.product import Product, residual_mlp
 from samovar_plugins.sam.whole_map import attend_whole_map
 from samovar_plugins.sam.windows import cut, join
 
@@ -67,8 +67,7 @@ class _Block:
             qkv = cut(qkv, self.side, self.qkv.bias)
         mixed = self._attend(qkv)
         x = x + self.out(join(mixed, size) if windows else mixed)
-        flat = self.norm2(x)
-        return x + self.lin2(gelu_(self.lin1(flat)))
+        return residual_mlp(x, self.norm2, self.lin1, self.lin2)
 
     def _attend(self, qkv: Tensor) -> Tensor:
         """B×s×s×3C → B×s×s×C, within each of the B windows."""

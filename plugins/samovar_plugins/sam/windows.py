@@ -12,10 +12,10 @@ def cut(x: Tensor, side: int, filling: Tensor | None) -> Tensor:
     count, height, width, channels = x.shape
     down, across = -height % side, -width % side
     if down or across:
-        padded = x.new_zeros(count, height + down, width + across, channels)
-        if filling is not None:
-            padded += filling
+        padded = x.new_empty(count, height + down, width + across, channels)
         padded[:, :height, :width] = x
+        for edge in (padded[:, height:], padded[:, :height, width:]):
+            edge[:] = 0 if filling is None else filling
         x = padded
     cells = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))
     return cells.transpose(2, 3).reshape(-1, side, side, channels)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Norm, State, gelu_
-from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.layers import Norm, State
+from samovar_plugins.sam.product import Product, residual_mlp
 from samovar_plugins.sam.windows import cut, join
 from samovar_plugins.sam2.layout import Layout
 
@@ -50,7 +50,7 @@ class _Block:
         else:
             mixed = self._attend(qkv)
         x = x + self.out(mixed)
-        return x + self.lin2(gelu_(self.lin1(self.norm2(x))))
+        return residual_mlp(x, self.norm2, self.lin1, self.lin2)
 
     def _attend(self, qkv: Tensor) -> Tensor:
         """B×h×w×3C → B×h'×w'×C, within each of the B windows."""
