@@ -51,7 +51,8 @@ class Sides:
         self.torch, self.options = torch, options
         torch.set_num_threads(options.threads)
         torch.set_grad_enabled(False)
-        weights = structured_weights("sam", Sizes(1024, 256, *ENCODERS[options.encoder], 14, 2048))
+        sizes = Sizes(1024, 256, *ENCODERS[options.encoder], 14, 2048)
+        weights = structured_weights("sam", sizes, objects=True)
         self.weights = weights
         self.reference = sam_model_registry[options.encoder]()
         self.reference.load_state_dict(weights)
