@@ -1,4 +1,4 @@
-"""The three interfaces that plugins and adapters implement. Core calls nothing else of them."""
+"""The interfaces of models, prompt sources and mask sinks. Core calls nothing else of them."""
 
 from __future__ import annotations
 
