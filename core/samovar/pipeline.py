@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Literal
 
-from samovar.errors import Cancelled, SamovarError
+from samovar.errors import Cancelled, InputError, SamovarError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.protocols import MaskSink
@@ -48,8 +48,8 @@ def run(
 ) -> Iterator[Outcome]:
     """One outcome an item, in order. The sinks are closed at the end, whatever happens.
 
-    An item that fails is reported and the rest go on. Images are read by `readers` threads ahead of `segment`, at most
-    8 of them and 256 MiB of pixels.
+    An item that fails, or that a sink refuses by an InputError, is reported and the rest go on. Images are read by
+    `readers` threads ahead of `segment`, at most 8 of them and 256 MiB of pixels.
 
     Args:
         resume: skip, without opening it, an item that every sink already has; otherwise write it anew.
@@ -94,7 +94,9 @@ def _process(
         wrapped = SamovarError(f"{item.key}: {type(error).__name__}: {error}")
         wrapped.__cause__ = error
         return Outcome(item.key, "failed", error=wrapped)
-    # Outside the guard: a sink that cannot write (a full disk) will not write the next image either.
-    for sink in sinks:
-        sink.write(item.key, image, masks)
+    try:
+        for sink in sinks:
+            sink.write(item.key, image, masks)
+    except InputError as error:  # of this image; a sink that cannot write at all (a full disk) ends the job
+        return Outcome(item.key, "failed", error=error)
     return Outcome(item.key, "written", masks)

@@ -88,7 +88,11 @@ class MaskSink(Protocol):
         """The keys already written by an earlier, perhaps killed, run: these images are skipped."""
 
     def write(self, key: str, image: Image, masks: Masks) -> None:
-        """Keep one image's masks under `key` (unique in the run). Once it returns, a kill loses nothing of it."""
+        """Keep one image's masks under `key` (unique in the run). Once it returns, a kill loses nothing of it.
+
+        Raises InputError for what is wrong with this image alone, such as a key that the format cannot hold: a job goes
+        on after it, and ends after any other error.
+        """
 
     def close(self) -> None:
         """Finish: after it the output is complete and valid. Idempotent."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompt
-from samovar.errors import Cancelled, ImageError, SamovarError
+from samovar.errors import Cancelled, ImageError, InputError, SamovarError
 from samovar.pipeline import run
 from samovar.runtime import Runtime
 from samovar.worklist import Item, key_of_one, worklist
@@ -77,6 +77,21 @@ def test_a_sink_that_cannot_write_ends_the_job(photos: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         list(run(worklist([str(photos)])[0], fill, {"full": sink}))
     assert sink.closed
+
+
+def test_what_a_sink_refuses_is_one_failed_item(photos: Path) -> None:
+    class Choosy(ListSink):
+        def write(self, key: str, image: Image, masks: Masks) -> None:
+            if key == "05.png":
+                raise InputError(f"{key}: expected an even number")
+            super().write(key, image, masks)
+
+    sink = Choosy()
+    outcomes = list(run(worklist([str(photos)])[0], fill, {"choosy": sink}))
+    assert [(outcome.key, str(outcome.error)) for outcome in outcomes if outcome.status == "failed"] == [
+        ("05.png", "05.png: expected an even number")
+    ]
+    assert len(sink.written) == 19
 
 
 def test_images_are_read_ahead_but_not_all_at_once(photos: Path) -> None:

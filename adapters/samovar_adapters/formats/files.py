@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ __all__ = ["check_file", "check_folder", "failure", "partial", "sync", "write_fo
 
 def failure(path: Path, doing: str, error: OSError) -> SamovarError:
     """The one-line error for an operating-system failure while `doing` something with `path`."""
+    if error.errno == errno.ENAMETOOLONG:  # wrong with this one path, where a full disk would be with the next as well
+        return InputError(f"{path}: cannot {doing}: {error.strerror}; rename the image")
     return SamovarError(f"{path}: cannot {doing}: {error.strerror or error}; mend that and run again")
 
 

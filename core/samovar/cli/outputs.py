@@ -13,9 +13,16 @@ from samovar.worklist import key_of_one
 __all__ = ["open_outputs", "open_sink"]
 
 
-def open_sink(name: str, path: str) -> MaskSink:
-    """The sink registered as `name`, writing to `path`. Raises UnknownNameError, or what the sink says of the path."""
-    sink: MaskSink = resolve(find_mask_sink(name))(path)
+def open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
+    """The sink registered as `name`, writing to `path`, for the images that these paths name.
+
+    Raises:
+        InputError: an unknown name, several images for the file of one, or what the sink says of the path.
+    """
+    spec = find_mask_sink(name)
+    if spec.item_suffix and Path(path).suffix.lower() == spec.item_suffix and key_of_one(images) is None:
+        raise InputError(f"{path!r} is the file of one image; for several, name a folder")
+    sink: MaskSink = resolve(spec)(path)
     return sink
 
 
@@ -39,6 +46,4 @@ def open_outputs(
         out = f"{PurePosixPath(only).stem}.{name}{spec.suffix or spec.item_suffix}"
     elif out is None:
         out = f"samovar-out{spec.suffix}"
-    if only is None and spec.item_suffix and Path(out).suffix.lower() == spec.item_suffix:
-        raise InputError(f"--out {out!r} is a file for one image; for several, name a folder")
-    return {name: open_sink(name, out)}, out
+    return {name: open_sink(name, out, images)}, out

@@ -75,7 +75,7 @@ def run(
         runtime,
         paths,
         segment,
-        {name: open_sink(name, path) for name, path in targets},
+        {name: open_sink(name, path, paths) for name, path in targets},
         source=prompts,
         where=", ".join(path for _, path in targets),
         resume=True,

@@ -55,7 +55,11 @@ class Toys:
 
     @hookimpl
     def register_mask_sinks(self) -> list[MaskSinkSpec]:
-        return [MaskSinkSpec("overlay", "tests.core.cli.test_segment:FileSink", "lines", suffix=".txt")]
+        target = "tests.core.cli.test_segment:FileSink"
+        return [
+            MaskSinkSpec("overlay", target, "a list", ".txt"),
+            MaskSinkSpec("sheet", target, "a file each", "", ".sheet"),
+        ]
 
     @hookimpl
     def register_prompt_sources(self) -> list[PromptSourceSpec]:
@@ -204,6 +208,15 @@ def test_run_refuses_wrong_sources_and_sinks(run: Run, photo: str, args: list[st
     status, _, err = run("run", ".", *args)
     assert message in err
     assert (status, err.count("\n")) == (2, 1)
+
+
+def test_the_file_of_one_image_is_refused_for_several_before_anything_is_done(run: Run, photo: str) -> None:
+    for command in (
+        ("run", ".", "--sink", "sheet=all.sheet"),
+        ("segment", photo, photo, "--box", "1,1,9,9", "--format", "sheet", "--out", "all.sheet"),
+    ):
+        status, _, err = run(*command)
+        assert (status, err) == (2, "samovar: 'all.sheet' is the file of one image; for several, name a folder\n")
 
 
 def test_an_unknown_command_names_the_nearest(run: Run) -> None:
