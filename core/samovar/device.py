@@ -11,12 +11,18 @@ __all__ = ["available_devices", "choose_device", "why_no_gpu"]
 
 
 def available_devices() -> list[str]:
-    """Devices usable on this machine, best first; "cpu" is always the last."""
+    """Devices usable on this machine, best first; "cpu" is always the last.
+
+    Of several GPUs the first is torch's current one, which differs among the processes of a distributed job.
+    """
     found = []
     if find_spec("torch") is not None:
         import torch
 
-        found += [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        if torch.cuda.is_available():
+            current = torch.cuda.current_device()
+            others = [index for index in range(torch.cuda.device_count()) if index != current]
+            found += [f"cuda:{index}" for index in (current, *others)]
         found += ["mps"] if torch.backends.mps.is_available() else []
     return [*found, "cpu"]
 

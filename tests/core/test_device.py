@@ -21,6 +21,17 @@ def test_auto_takes_the_best_device_that_model_and_machine_share(monkeypatch: py
     assert choose_device("cuda", ("cpu", "cuda"), "m") == "cuda:0"
 
 
+def test_of_several_gpus_the_current_one_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process of a distributed evaluation has made another one current."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert available_devices() == ["cuda:1", "cuda:0", "cuda:2", "cpu"]
+    assert choose_device("auto", ("cpu", "cuda"), "m") == choose_device("cuda", ("cpu", "cuda"), "m") == "cuda:1"
+
+
 def test_without_torch_the_lack_of_a_gpu_is_mended_by_installing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samovar.device.find_spec", lambda name: None)
     lack, mend = why_no_gpu()
