@@ -14,7 +14,7 @@ from samovar.errors import InputError
 __all__ = ["Columns"]
 
 # What MMDetection, MMPose, MMTracking, supervision and plain dictionaries call the same thing.
-_INSIDE = ("pred_instances", "pred_track_instances")
+_INSIDE = ("pred_track_instances", "pred_instances")  # a tracked frame keeps its detector's, without ids, too
 _BOXES = ("bboxes", "boxes", "xyxy", "bbox")
 _KEYPOINTS = ("keypoints",)
 _VISIBLE = ("keypoint_scores", "keypoints_visible", "keypoint_confidence")
@@ -45,19 +45,24 @@ class Columns:
         """The columns of any object, or dictionary, with attributes of the usual names.
 
         Args:
-            instances: an `InstanceData`; a `PoseDataSample`, `DetDataSample` or `TrackDataSample` around one; a
-                dictionary of columns; or a list of dictionaries, one an instance, as MMPose's inferencer writes them.
+            instances: an `InstanceData`; a `PoseDataSample` or `DetDataSample` around one; the `TrackDataSample` of a
+                single frame, as `inference_mot` gives it; a dictionary of columns; or a list of dictionaries, one an
+                instance, as MMPose's inferencer writes them.
             names: what numeric labels stand for.
 
         Raises:
-            InputError: neither boxes nor key points, columns of different lengths, or a column of another shape.
+            InputError: neither boxes nor key points, columns of different lengths, a column of another shape, or the
+                tracks of several frames.
         """
         if isinstance(instances, (list, tuple)):
             instances = _joined(instances)
-        for name in _INSIDE:
-            inner = _get(instances, (name,))
-            if inner is not None:
-                instances = inner
+        frames = _get(instances, ("video_data_samples",))
+        if frames is not None:
+            if len(frames) != 1:
+                raise InputError(f"expected the instances of one frame; got {len(frames)} frames; pass sample[i]")
+            instances = frames[0]
+        inner = _get(instances, _INSIDE)
+        instances = instances if inner is None else inner
         boxes = _array(_get(instances, _BOXES), (4,), "boxes")
         keypoints = _array(_get(instances, _KEYPOINTS), (None, 2), "keypoints")
         if boxes is None and keypoints is None:
