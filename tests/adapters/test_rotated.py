@@ -13,7 +13,7 @@ from samovar import Image, Masks
 from samovar.errors import InputError
 from samovar.testing import MaskSinkTests
 from samovar.testing.sinks import SinkFactory
-from samovar_adapters.rotated import Convention, corners, rotated_boxes
+from samovar_adapters.rotated import Convention, corners, rotated_boxes, turned
 from samovar_adapters.rotated.dota import DotaSink
 
 RANGES: dict[Convention, tuple[float, float]] = {"le90": (-90, 90), "le135": (-45, 135), "oc": (-90, 0)}
@@ -43,6 +43,18 @@ def test_every_convention_names_the_same_rectangle_within_its_range(convention: 
     if convention != "oc":
         assert (boxes[:, 2] >= boxes[:, 3]).all(), "the width is the longer side"
     assert boxes[-1].tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("convention", RANGES)
+def test_upright_boxes_keep_their_place_in_every_convention(convention: Convention) -> None:
+    upright = np.array([[10, 20, 90, 60], [10, 20, 30, 100], [5, 5, 25, 25]], np.float32)
+    boxes = turned(upright, convention)
+    ring = corners(boxes)
+    assert np.allclose(np.concatenate([ring.min(axis=1), ring.max(axis=1)], axis=1), upright, atol=1e-4)
+    degrees = np.degrees(boxes[:, 4])
+    low, high = RANGES[convention]
+    assert ((degrees >= low - 1e-4) & (degrees < high)).all()
+    assert turned(np.zeros((0, 4), np.float32), convention).shape == (0, 5)
 
 
 def test_a_bar_that_rises_to_the_right_has_a_negative_angle() -> None:

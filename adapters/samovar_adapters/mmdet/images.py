@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import InputError
+from samovar.errors import ImageError, InputError
 from samovar.image import Image
 
 __all__ = ["images_of"]
@@ -25,7 +25,7 @@ def images_of(samples: Sequence[Any], inputs: Any, preprocessor: Any) -> list[Im
 
     Raises:
         InputError: a sample without a file, of a batch that is not at hand or was turned or cropped.
-        ImageError: a file that cannot be found.
+        ImageError: a file that cannot be read again.
     """
     return [
         _of_file(sample) or _of_inputs(sample, number, inputs, preprocessor) for number, sample in enumerate(samples)
@@ -40,7 +40,10 @@ def _of_file(sample: Any) -> Image | None:
         return Image(path)
     from mmengine import fileio  # whatever storage the data set lies in
 
-    return Image(fileio.get(path), name=str(path))
+    try:
+        return Image(fileio.get(path), name=str(path))
+    except OSError as error:
+        raise ImageError(f"{path}: the detector saw it, but it cannot be read again: {error}") from error
 
 
 def _of_inputs(sample: Any, number: int, inputs: Any, preprocessor: Any) -> Image:

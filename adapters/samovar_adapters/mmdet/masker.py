@@ -15,7 +15,7 @@ from samovar.masks import Masks
 from samovar.prompts import Prompts
 from samovar.runtime import Runtime
 from samovar_adapters.mmdet.options import MaskOptions
-from samovar_adapters.rotated.boxes import corners, rotated_boxes
+from samovar_adapters.rotated.boxes import corners, rotated_boxes, turned
 
 __all__ = ["Masker"]
 
@@ -47,7 +47,7 @@ class Masker:
             images: their images.
 
         Raises:
-            InputError: masks are already there and may not be replaced; an image that is not of the sample's
+            InputError: no boxes; masks are already there and may not be replaced; an image that is not of the sample's
                 `ori_shape`; masks too large for a tensor.
             ImageError: an image cannot be read.
         """
@@ -58,7 +58,12 @@ class Masker:
 
     def _ask(self, sample: Any, image: Image) -> tuple[NDArray[np.int64], Prompts]:
         """The indices of the boxes that are asked about, and these boxes as prompts."""
-        predicted, options = sample.pred_instances, self.options
+        predicted, options = sample.get("pred_instances"), self.options
+        if predicted is None or "bboxes" not in predicted:
+            raise InputError(
+                f"{image.name}: expected predictions of a detector; got some without pred_instances.bboxes; "
+                "take the hook out, or evaluate a model that predicts boxes"
+            )
         if "masks" in predicted and options.existing == "refuse":
             raise InputError(
                 f"{image.name}: the detector already predicts masks; expected boxes only; "
@@ -98,8 +103,10 @@ class Masker:
     def _tightened(self, boxes: Any, masks: Masks) -> Any:
         """`boxes`, N×4 or rotated N×5, a tensor or one of MMDetection's box structures, set to their masks."""
         given = getattr(boxes, "tensor", boxes)
-        around = masks.boxes if given.shape[1] == 4 else rotated_boxes(masks, self.options.angle)
         full = torch.from_numpy(masks.areas > 0).to(given.device)
+        if self.options.tighten_boxes == "rotated" and given.shape[1] == 4:
+            boxes = given = torch.from_numpy(turned(_array(given), self.options.angle)).to(given)
+        around = masks.boxes if given.shape[1] == 4 else rotated_boxes(masks, self.options.angle)
         tight = torch.where(full[:, None], torch.from_numpy(around).to(given), given)
         return tight if given is boxes else type(boxes)(tight)
 

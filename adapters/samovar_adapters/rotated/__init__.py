@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
-    from samovar_adapters.rotated.boxes import Convention, corners, rotated_boxes
+    from samovar_adapters.rotated.boxes import Convention, corners, rotated_boxes, turned
 
-_HOME = {"Convention": "boxes", "corners": "boxes", "rotated_boxes": "boxes"}
+_HOME = {"Convention": "boxes", "corners": "boxes", "rotated_boxes": "boxes", "turned": "boxes"}
 
-__all__ = ["Convention", "corners", "rotated_boxes"]
+__all__ = ["Convention", "corners", "rotated_boxes", "turned"]
 
 __getattr__ = lazy(__name__, _HOME)

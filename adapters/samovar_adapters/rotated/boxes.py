@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from samovar.errors import InputError
 from samovar.masks import Masks
 
-__all__ = ["Convention", "corners", "rotated_boxes"]
+__all__ = ["Convention", "corners", "rotated_boxes", "turned"]
 
 Convention = Literal["le90", "le135", "oc"]
 """As MMRotate 1.x has them: "le90", the width is the longer side and the angle in [-90°, 90°); "le135", the same in
@@ -27,18 +27,30 @@ def rotated_boxes(masks: Masks, convention: Convention = "le90") -> NDArray[np.f
     Raises:
         InputError: another convention.
     """
+    boxes = _named(masks.rotated_boxes().astype(np.float64), convention)
+    boxes[masks.areas == 0, 4] = 0
+    return boxes
+
+
+def turned(boxes: NDArray[np.float32], convention: Convention = "le90") -> NDArray[np.float32]:
+    """Upright N×4 boxes, x1 y1 x2 y2, as N×5 rotated ones. Raises InputError for another convention."""
+    x1, y1, x2, y2 = boxes.astype(np.float64).T
+    return _named(np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, np.zeros(len(boxes))], axis=1), convention)
+
+
+def _named(boxes: NDArray[np.float64], convention: Convention) -> NDArray[np.float32]:
+    """N×5, angles in [0°, 90°), as the convention names the same rectangles; angles in radians."""
     if convention not in get_args(Convention):
         raise InputError(f"convention must be one of {', '.join(get_args(Convention))}; got {convention!r}")
-    boxes = masks.rotated_boxes().astype(np.float64)
     x, y, width, height, angle = boxes.T
     if convention == "oc":
         named = np.stack([x, y, height, width, angle - 90], axis=1)
     else:
-        turned = width <= height
+        upended = width <= height
         start = -90 if convention == "le90" else -45
-        angle = (np.where(turned, angle + 90, angle) - start) % 180 + start
+        angle = (np.where(upended, angle + 90, angle) - start) % 180 + start
         named = np.stack([x, y, np.maximum(width, height), np.minimum(width, height), angle], axis=1)
-    named[:, 4] = np.where(masks.areas > 0, np.radians(named[:, 4]), 0)
+    named[:, 4] = np.radians(named[:, 4])
     return named.astype(np.float32)
 
 
