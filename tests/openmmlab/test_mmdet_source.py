@@ -9,16 +9,17 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+import torch
+from mmengine.logging import HistoryBuffer
 
 import samovar
 from samovar import Image, Prompt, Prompts
-from samovar.cli.main import cli
-from samovar.errors import InputError, UnknownNameError
+from samovar.errors import InputError, SamovarError, UnknownNameError
 from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
 from samovar_adapters.mmdet.source import DetectorBoxes
+from tests.commands import status_of
 from tests.openmmlab.dataset import CocoSet
 from tests.openmmlab.detectors import write_grounding_dino, write_rtmdet
 
@@ -61,10 +62,28 @@ def test_a_closed_vocabulary_answers_with_the_class_of_that_name(rtmdet: str, ph
         source.prompts([Image(photo)], [Prompts.of([Prompt(text="zebra")])])
 
 
+def test_words_given_with_a_closed_vocabulary_choose_among_its_classes(rtmdet: str, photo: Path) -> None:
+    counts = [
+        open_source(f"{rtmdet}{text}").prompts([Image(photo)])[0].labels.count("segment")
+        for text in ("", ",text=segment", ",text=Thing . segment", ",text=thing")
+    ]
+    assert counts[0] == counts[1] == counts[2] > counts[3] == 0
+    with pytest.raises(UnknownNameError, match="unknown class 'zebra'"):
+        DetectorBoxes(f"{rtmdet.partition(':')[2]},text=thing . zebra")
+
+
+def test_a_checkpoint_that_holds_more_than_tensors_says_what_to_do(rtmdet: str, tmp_path: Path) -> None:
+    """What MMEngine's runner saves while it trains."""
+    config = rtmdet.partition(":")[2].partition(",")[0]
+    torch.save({"state_dict": {}, "message_hub": HistoryBuffer([1.0])}, tmp_path / "epoch_1.pth")
+    with pytest.raises(InputError, match=r"epoch_1\.pth holds more than tensors, .*set TORCH_FORCE_NO_"):
+        DetectorBoxes(f"{config},{tmp_path / 'epoch_1.pth'}")
+
+
 def test_from_the_command_line_predicted_boxes_become_masks(rtmdet: str, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     few = rtmdet.replace(",score_thr=0.0", "")
-    assert CliRunner().invoke(cli, ["run", str(photo), "--source", few, "--sink", f"coco={out}"]).exit_code == 0
+    assert status_of("run", str(photo), "--source", few, "--sink", f"coco={out}") == 0
     assert {category["name"] for category in json.loads(out.read_text())["categories"]} <= {"thing", "segment"}
 
 
@@ -75,12 +94,14 @@ def test_from_the_command_line_predicted_boxes_become_masks(rtmdet: str, photo: 
         ("a.py,b.pth,c.pth", "at most 2 parts without a name"),
         ("a.py,txt=cat", r"unknown setting 'txt'; did you mean text\?"),
         ("a.py,score_thr=high", "score_thr must be between 0 and 1; got 'high'"),
+        ("a.py,device=abacus", "unknown device 'abacus'; expected auto, cpu, cuda"),
         ("nowhere.py", r"nowhere\.py does not make a detector"),
     ],
 )
 def test_a_bad_argument_is_one_line(argument: str | None, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(SamovarError, match=message) as caught:
         DetectorBoxes(argument)
+    assert "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------------------------------------- an open vocabulary

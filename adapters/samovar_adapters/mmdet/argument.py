@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from samovar.errors import InputError, UnknownNameError
 
-__all__ = ["parse"]
+__all__ = ["fraction", "parse", "reason"]
 
 
 def parse(source: str, argument: str | None, positions: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
@@ -38,3 +38,19 @@ def parse(source: str, argument: str | None, positions: Sequence[str], settings:
     if positions[0] not in found:
         raise InputError(f"{source} needs a {positions[0]}; write it as in {source}:{positions[0].upper()}")
     return found
+
+
+def fraction(source: str, setting: str, text: str) -> float:
+    """`text` as a number between 0 and 1. Raises InputError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"{source}: {setting} must be between 0 and 1; got {text!r}")
+    return value
+
+
+def reason(error: Exception) -> str:
+    """What went wrong in OpenMMLab's code, on one line: its registries tell it in several."""
+    return " ".join(str(error).split()) or type(error).__name__

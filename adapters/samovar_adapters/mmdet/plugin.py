@@ -18,6 +18,6 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             gives=("box",),
             lowers=("text",),
             extra="mmdet",
-            argument="CONFIG[,CHECKPOINT][,text=WORDS][,score_thr=0.3][,device=cpu]",
+            argument="CONFIG[,CHECKPOINT][,text=WORDS][,score_thr=0.3][,device=cuda]",
         ),
     )

@@ -17,6 +17,6 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "text of any shape, by MMOCR's detectors and recognisers",
             gives=("box", "points"),
             extra="mmocr",
-            argument="DET[,REC][,det_weights=FILE][,rec_weights=FILE][,score_thr=0.3][,device=cpu]",
+            argument="DET[,REC][,det_weights=FILE][,rec_weights=FILE][,score_thr=0.3][,device=cuda]",
         ),
     )

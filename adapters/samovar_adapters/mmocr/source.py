@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from samovar.device import choose_device
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.prompts import Prompts
-from samovar_adapters.mmdet.argument import parse
+from samovar_adapters.mmdet.argument import fraction, parse, reason
 from samovar_adapters.mmocr.lines import lines_of
 from samovar_adapters.ocr.lines import TextLine, to_prompts
 
@@ -24,25 +25,23 @@ class MmocrText:
 
     Args:
         argument: "DET[,REC]", each the path of a config or one of MMOCR's model names, and settings "det_weights=…",
-            "rec_weights=…", "score_thr=…" (0.3 by default) and "device=…" ("cpu" by default), separated by commas.
+            "rec_weights=…", "score_thr=…" (0.3 by default) and "device=…" (a GPU if there is one), separated by commas.
 
     Raises:
         InputError: no detector, or one that cannot be made; a setting that cannot be.
+        DeviceError: a device that this machine does not have.
     """
 
     def __init__(self, argument: str | None) -> None:
         from mmocr.apis import MMOCRInferencer
 
         given = parse("mmocr", argument, ("det", "rec"), ("det_weights", "rec_weights", "score_thr", "device"))
-        threshold = given.pop("score_thr", "0.3")
+        self._threshold = fraction("mmocr", "score_thr", given.pop("score_thr", "0.3"))
+        given["device"] = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmocr")
         try:
-            self._threshold = float(threshold)
-        except ValueError:
-            raise InputError(f"mmocr: score_thr must be between 0 and 1; got {threshold!r}") from None
-        try:
-            self._inferencer = MMOCRInferencer(**{"device": "cpu", **given})
+            self._inferencer = MMOCRInferencer(**given)
         except (OSError, KeyError, TypeError, AttributeError, ValueError, SyntaxError) as error:
-            raise InputError(f"mmocr: {argument} does not make a text detector: {error}") from error
+            raise InputError(f"mmocr: {argument} does not make a text detector: {reason(error)}") from error
         self._lock = threading.Lock()
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
