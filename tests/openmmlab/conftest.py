@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-# torchvision's own compiled operators come with CUDA builds only; these two declarations let it be imported.
-_torchvision = torch.library.Library("torchvision", "FRAGMENT")
-for _operator in ("nms", "qnms"):
-    _torchvision.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+# torchvision's compiled operators are for torch's CUDA builds; beside others these two declarations let it be imported.
+if torch.version.cuda is None:
+    _torchvision = torch.library.Library("torchvision", "FRAGMENT")
+    for _operator in ("nms", "qnms"):
+        _torchvision.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 # imgaug 0.4, which MMOCR imports, reads this table; NumPy 2 has none.
 vars(np).setdefault(

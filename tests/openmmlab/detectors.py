@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 from tests.openmmlab.dataset import CLASSES, CocoSet
 from tests.openmmlab.runs import PAD, configured
 
-__all__ = ["loosen", "write_dbnet", "write_grounding_dino", "write_rtmdet"]
+__all__ = ["loosen", "write_dbnet", "write_grounding_dino", "write_pose", "write_rtmdet"]
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "a", "cat", "cup", "dog", "red"]
 META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
@@ -65,6 +65,20 @@ def write_grounding_dino(folder: Path) -> None:
         if step["type"] in ("FixScaleResize", "Resize"):
             step["scale"] = (160, 120)
     config.dump(str(folder / "grounding_dino.py"))
+
+
+def write_pose(folder: Path) -> None:
+    """`pose.py` and `pose.pth`: a pose estimator that is sure of its key points, wherever they are."""
+    from mmpose.apis import init_model
+
+    config = get_config("mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py")
+    config.model.backbone.init_cfg = None
+    config.dump(str(folder / "pose.py"))
+    torch.manual_seed(2)
+    model = init_model(config, device="cpu")
+    torch.nn.init.normal_(model.head.final_layer.weight, std=0.1)
+    torch.nn.init.ones_(model.head.final_layer.bias)
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, folder / "pose.pth")
 
 
 def write_dbnet(folder: Path) -> None:

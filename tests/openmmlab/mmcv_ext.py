@@ -1,8 +1,8 @@
 """Gives mmcv-lite its compiled operators: `python -m tests.openmmlab.mmcv_ext`.
 
 mmcv-lite ships the C++ sources of mmcv's operators but not the module made of them, and mmcv itself has no wheels for
-the torch of today. The CPU operators take a minute or two to compile; the result is kept in the user's cache folder,
-by the versions that it depends on.
+the torch of today. The CPU operators take a minute or two to compile; what works is kept in the user's cache folder, by
+the versions that it depends on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -23,7 +24,7 @@ UNITS = 3  # that the other sources are joined into: parsing torch's headers is 
 
 
 def main() -> None:
-    """Put `_ext` into the installed mmcv, compiled now or before."""
+    """Put `_ext` into the installed mmcv, compiled now or before, and see that it works."""
     spec = find_spec("mmcv")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("mmcv-lite is not installed")
@@ -32,14 +33,23 @@ def main() -> None:
     versions = [f"{name}-{importlib.metadata.version(name)}" for name in ("mmcv-lite", "torch")]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samovar-build"
     kept = cache / "-".join([*versions, platform.machine()]) / f"_ext{suffix}"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            built = compiled(package / "ops" / "csrc", Path(folder))
-            partial = kept.with_suffix(".partial")
-            shutil.copy(built, partial)
-            partial.replace(kept)
-    shutil.copy(kept, package / kept.name)
+    if kept.is_file():
+        shutil.copy(kept, package / kept.name)
+        if works():
+            return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        built = compiled(package / "ops" / "csrc", Path(folder))
+        shutil.copy(built, package / kept.name)
+        if not works():
+            sys.exit("mmcv's operators were compiled but do not work; see above")
+        built.replace(kept)  # at once, whoever else compiles them now
+
+
+def works() -> bool:
+    """Whether a new process can run one of the operators."""
+    script = "import torch; from mmcv.ops import nms; nms(torch.tensor([[0., 0., 9., 9.]]), torch.ones(1), 0.5)"
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=300, check=False).returncode == 0
 
 
 def compiled(sources: Path, folder: Path) -> Path:

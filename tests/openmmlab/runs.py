@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from tests.openmmlab.dataset import CLASSES, CocoSet
 
-__all__ = ["PAD", "PIPELINE", "SHIPPED", "configured", "evaluate", "runner_of"]
+__all__ = ["PAD", "PIPELINE", "SHIPPED", "configured", "evaluate", "predictions", "runner_of"]
 
 SHIPPED = Path(str(resources.files("samovar_adapters.mmdet"))) / "configs" / "rtmdet_tiny_masks.py"
 
@@ -76,3 +76,20 @@ def evaluate(config: Config) -> dict[str, float]:
     """The metrics of `Runner.test()`."""
     metrics: dict[str, float] = runner_of(config).test()
     return metrics
+
+
+def predictions(config: Any) -> list[Any]:
+    """What the evaluator is given, sample by sample."""
+    runner = runner_of(config)
+    seen: list[Any] = []
+
+    class Listener:
+        def process(self, data_samples: list[Any], data_batch: Any) -> None:
+            seen.extend(data_samples)
+
+        def evaluate(self, size: int) -> dict[str, float]:
+            return {}
+
+    runner.test_loop.evaluator = Listener()
+    runner.test()
+    return seen

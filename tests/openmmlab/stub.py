@@ -17,29 +17,31 @@ class GroundTruthDetector(BaseDetector):  # type: ignore[misc]  # mmdet has no a
     """Predicts the annotated boxes, which it is shown in the coordinates of its resized input, as a detector works.
 
     Args:
+        sure: gives every box the score 1, so that masks are ranked by their own; else boxes get lower and lower ones.
         with_masks: predicts filled boxes as masks too, as an instance segmenter would.
-        repeat: how often every box is predicted.
         blind: predicts nothing on the images of these ids.
     """
 
-    def __init__(self, with_masks: bool = False, repeat: int = 1, blind: tuple[int, ...] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, sure: bool = False, with_masks: bool = False, blind: tuple[int, ...] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.with_masks, self.repeat, self.blind = with_masks, repeat, blind
+        self.sure, self.with_masks, self.blind = sure, with_masks, blind
         self.weight = torch.nn.Parameter(torch.zeros(1))  # wrappers and optimisers want one
 
     def predict(self, batch_inputs: torch.Tensor, batch_data_samples: list[Any], rescale: bool = True) -> list[Any]:
         for sample in batch_data_samples:
             truth = sample.gt_instances
             boxes = getattr(truth.bboxes, "tensor", truth.bboxes)
-            boxes = (boxes / boxes.new_tensor(sample.scale_factor).repeat(2)).repeat(self.repeat, 1)
-            labels = truth.labels.repeat(self.repeat)
+            boxes, labels = boxes / boxes.new_tensor(sample.scale_factor).repeat(2), truth.labels
             if sample.img_id in self.blind:
                 boxes, labels = boxes[:0], labels[:0]
-            predicted = InstanceData(
-                bboxes=boxes, labels=labels, scores=torch.linspace(0.95, 0.3, max(len(boxes), 2))[: len(boxes)]
-            )
+            scores = torch.ones(len(boxes)) if self.sure else torch.linspace(0.95, 0.3, len(boxes))
+            predicted = InstanceData(bboxes=boxes, labels=labels, scores=scores)
             if self.with_masks:
                 predicted.masks = torch.zeros((len(boxes), *sample.ori_shape), dtype=torch.bool)
+                for mask, (x1, y1, x2, y2) in zip(predicted.masks, boxes.round().int().tolist()):
+                    mask[y1:y2, x1:x2] = True
             sample.pred_instances = predicted
         return batch_data_samples
 

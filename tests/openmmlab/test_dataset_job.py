@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from mmdet.evaluation import CocoMetric
 
-from samovar.cli.main import cli
+from tests.commands import status_of
 from tests.openmmlab.conftest import Watch
 from tests.openmmlab.dataset import CLASSES, CocoSet
 
@@ -20,10 +19,10 @@ def test_boxes_of_a_data_set_become_masks(
 ) -> None:
     out = tmp_path / "masks.json"
     command = ["run", str(coco.images), "--source", f"coco-boxes={coco.annotations}", "--sink", f"coco={out}"]
-    assert CliRunner().invoke(cli, command).exit_code == 0
+    assert status_of(*command) == 0
     first = out.read_bytes()
     watch.events.clear()
-    assert CliRunner().invoke(cli, command).exit_code == 0
+    assert status_of(*command) == 0
     assert watch.events == [], "what is written is skipped"
     assert out.read_bytes() == first
 
