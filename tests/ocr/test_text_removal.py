@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image as Pillow
 
 from samovar import Image
-from samovar.cli.main import cli
 from samovar_adapters.inpaint import edit_text, text_masks
 from samovar_adapters.ocr.rapid import RapidText
+from tests.commands import status_of
 from tests.ocr.printed import WORDS, Printed, print_on
 
 
@@ -52,12 +51,8 @@ def test_only_the_words_that_were_named_go(engine: RapidText, printed: Printed) 
 def test_other_words_stand_in_their_place(printed: Printed, engine: RapidText, tmp_path: Path) -> None:
     sign, out = str(tmp_path / "sign.png"), str(tmp_path / "out.png")
     Pillow.fromarray(printed.image.pixels).save(sign)
-    done = CliRunner().invoke(
-        cli,
-        ["inpaint", "edit-text", "--find", "fresh", "--replace", "Cold Milk", sign, "--out", out],
-        standalone_mode=False,
-    )
-    assert done.return_value == 0, done.output
+    words = ["--find", "fresh", "--replace", "Cold Milk"]
+    assert status_of("inpaint", "edit-text", *words, sign, "--out", out) == 0
     found = read(engine, Image(out))
     assert "freshtea" not in found
     assert "coldmilk" in found
