@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mmpose.structures import merge_data_samples
 from samovar import Image
 from samovar.errors import InputError
 from samovar.loading import open_source
-from samovar_adapters.instances import to_prompts
+from samovar_adapters.instances import Columns, to_prompts
 from tests.openmmlab.detectors import write_pose
 
 BOXES = np.array([[75, 68, 300, 392], [280, 68, 484, 392]], np.float32)
@@ -47,13 +48,18 @@ def test_poses_in_memory_are_prompts(pose: tuple[str, str], photo: Path) -> None
 def test_poses_in_the_files_of_the_inferencer_are_the_same(pose: tuple[str, str], photo: Path, tmp_path: Path) -> None:
     inferencer = MMPoseInferencer(pose[0], pose[1], device="cpu", det_model="whole_image")
     (result,) = inferencer(str(photo), pred_out_dir=str(tmp_path))
-    (prompt,) = open_source(f"instances={tmp_path}").prompts([Image(photo)])[0]
-    (expected,) = to_prompts(result["predictions"][0], 600, 400)
-    assert prompt.box is not None
-    assert prompt.box.tolist() == [0, 0, 600, 400]
-    assert prompt.points is not None
-    assert expected.points is not None
-    assert np.allclose(prompt.points, expected.points, atol=1e-3)
+    (prompts,) = open_source(f"instances={tmp_path}").prompts([Image(photo)])
+    assert prompts.boxes.tolist() == [[0, 0, 600, 400]]
+    written = Columns.of(json.loads((tmp_path / f"{photo.stem}.json").read_text()))
+    given = Columns.of(result["predictions"][0])
+    for one, other, shape in (
+        (written.keypoints, given.keypoints, (1, 17, 2)),
+        (written.visible, given.visible, (1, 17)),
+    ):
+        assert one is not None
+        assert other is not None
+        assert one.shape == shape
+        assert np.array_equal(one, other)
 
 
 def test_the_ids_of_mmdetections_tracker_ride_along() -> None:
