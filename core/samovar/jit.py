@@ -10,6 +10,7 @@ A kernel may call other kernels by their global name, of the same module or impo
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import RLock
@@ -21,16 +22,22 @@ __all__ = ["Kernel", "before_compiling", "njit"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FEW = 1 << 13
-"""Steps that take Python less time than loading a compiler takes."""
+FEW = 1 << 15
+"""Steps that take Python less time, all together, than importing numba takes."""
 
 _compiling = RLock()
+_spared = [0]  # steps that this process has taken in Python, to be spared the loading
 _told: list[Callable[[], None]] = []
 
 
 def before_compiling(tell: Callable[[], None]) -> None:
     """Call `tell` once, when a kernel is about to be compiled because no disk cache has it, which takes seconds."""
     _told.append(tell)
+
+
+def _imported() -> bool:
+    """Whether numba is there already: then machine code is at hand in no time."""
+    return "numba" in sys.modules
 
 
 class Kernel(Generic[P, R]):
@@ -55,13 +62,23 @@ class Kernel(Generic[P, R]):
         """Whether the machine code is at hand: then a call takes no longer than the work."""
         return self._compiled is not None
 
-    def over(self, steps: int) -> Callable[P, R]:
-        """What to call for a job of so many steps: the plain function for a few, if the machine code is not loaded.
+    def spared(self, steps: int) -> bool:
+        """Whether to do a job of so many steps without the machine code, to be spared importing numba.
 
-        For kernels that call no others and do the same in either way: a process that is asked for one mask then never
-        waits for a compiler. A step is what Python does in a few microseconds.
+        True until the jobs done so in this process add up to `FEW`: one that is asked for a mask or two never waits for
+        a compiler, and one that goes on being asked soon has it. A step is what Python does in a microsecond or two.
         """
-        return self._function if steps <= FEW and not self.loaded else self
+        if _imported() or _spared[0] + steps > FEW:
+            return False
+        _spared[0] += steps  # a step lost between two threads does no harm
+        return True
+
+    def over(self, steps: int) -> Callable[P, R]:
+        """What to call for a job of so many steps: the plain function if it is spared the machine code.
+
+        For kernels that call no others and do the same in either way.
+        """
+        return self._function if self.spared(steps) else self
 
     @property
     def compiled(self) -> Callable[P, R]:

@@ -15,7 +15,7 @@ from samovar.masks.scan import encode, paint, transpose
 __all__ = ["crop_of", "from_array", "from_crops", "from_label_map", "from_packed", "to_array", "to_packed"]
 
 _CHUNK = 1 << 24  # pixels encoded at a time
-_FEW = 3  # masks that are not worth loading a compiled kernel for
+_PIXELS = 1 << 9  # that NumPy paints while Python takes a step
 
 
 def _bits(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
@@ -90,7 +90,7 @@ def from_crops(crops: Sequence[ArrayLike], origins: ArrayLike, width: int, heigh
 def to_array(runs: Runs) -> NDArray[np.bool_]:
     """N×H×W bool."""
     out = np.zeros((len(runs), runs.height, runs.width), np.bool_)
-    if len(runs) <= _FEW and not paint.loaded:
+    if paint.spared(out.size // _PIXELS):
         for index, mask in enumerate(out):
             counts = runs.of(index)
             mask[:] = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(runs.width, runs.height).T

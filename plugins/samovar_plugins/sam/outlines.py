@@ -23,6 +23,9 @@ __all__ = ["Outlines", "outline", "stability"]
 FEW = 3
 """Masks, the answers to one prompt, that are not worth loading a compiled kernel for."""
 
+PIXELS = 1 << 11
+"""Of a mask, that NumPy outlines while Python takes a step."""
+
 OFF, MIXED, ON = np.int8(0), np.int8(1), np.int8(2)
 
 
@@ -56,7 +59,8 @@ def outline(logits: NDArray[np.float32], enlargement: Enlargement, threshold: fl
     """The masks that N×h×w logits are above `threshold`, once enlarged."""
     rows, columns = enlargement.rows, enlargement.columns
     excess = np.float32((1 + 2 * rows.excess) * (1 + 2 * columns.excess) / 2 - 0.5)
-    if 1 <= len(logits) <= FEW and not _outline.loaded:
+    pixels = len(logits) * len(rows.starts) * len(columns.starts)
+    if 1 <= len(logits) <= FEW and _outline.spared(pixels // PIXELS):
         found = [outline_one(one, enlargement, threshold, excess) for one in logits]
         few = [runs for runs in found if runs is not None]
         if len(few) == len(found):

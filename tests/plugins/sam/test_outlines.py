@@ -181,6 +181,8 @@ def test_what_numpy_does_for_few_masks_is_what_the_kernel_does(
     expected = outline(logits, enlargement, threshold)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_outline, "_compiled", None)
+        patched.setattr("samovar.jit._imported", lambda: False)
+        patched.setattr("samovar.jit.FEW", 1 << 60)
         found = outline(logits, enlargement, threshold)
         assert not _outline.loaded
     np.testing.assert_array_equal(found.counts, expected.counts)
@@ -193,6 +195,8 @@ def test_much_work_is_left_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
     noise = np.random.default_rng(0).normal(size=(1, 64, 64)).astype(np.float32)
     for logits, size in ((noise, (1500, 1500)), (smooth(1, 64, 1, 3.0), (9000, 9000))):
         monkeypatch.setattr(_outline, "_compiled", None)
+        monkeypatch.setattr("samovar.jit._imported", lambda: False)
+        monkeypatch.setattr("samovar.jit.FEW", 1 << 60)
         outline(logits, direct((64, 64), size))
         assert _outline.loaded
 
