@@ -57,11 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="processes of each kind (default 9)")
     parser.add_argument("--compile", action="store_true", help="also measure the first process on a machine")
+    parser.add_argument("--quick", action="store_true", help="one process of each kind, to see that it runs")
     given = parser.parse_args()
     for way in WAYS:
         stages_of(way)
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for _ in range(given.rounds):
+    for _ in range(1 if given.quick else given.rounds):
         for way in WAYS:
             found[way].append(stages_of(way))
     print(f"{'kernels read back':<20} " + " ".join(f"{stage:>18}" for stage in STAGES) + f" {'all':>8}")

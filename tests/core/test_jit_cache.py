@@ -90,3 +90,9 @@ def test_a_cache_with_a_file_missing_is_made_anew(tmp_path: Path) -> None:
     gone.unlink()
     assert in_a_fresh_process(tmp_path, "print(steps(3))") == "[0. 1. 2.]"
     assert gone.exists()
+
+
+def test_under_another_numba_kernels_are_read_back_its_own_way(tmp_path: Path) -> None:
+    program = "import samovar.jit_cache; samovar.jit_cache.usable = lambda: False; print(total(4))"
+    assert in_a_fresh_process(tmp_path, program) == in_a_fresh_process(tmp_path, program) == "6.0"
+    assert in_a_fresh_process(tmp_path, "print(total(4))") == "6.0"
