@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
 from samovar.errors import InputError, UnknownNameError
 
-__all__ = ["fraction", "parse", "reason"]
+__all__ = ["FAILURES", "fraction", "parse", "reason"]
+
+FAILURES = (OSError, KeyError, TypeError, AttributeError, ValueError, SyntaxError, UnpicklingError)
+"""What OpenMMLab's code raises for a config or a checkpoint that it can make nothing of."""
 
 
 def parse(source: str, argument: str | None, positions: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
@@ -53,4 +57,9 @@ def fraction(source: str, setting: str, text: str) -> float:
 
 def reason(error: Exception) -> str:
     """What went wrong in OpenMMLab's code, on one line: its registries tell it in several."""
+    if isinstance(error, UnpicklingError):
+        return (
+            "its checkpoint holds more than tensors, which torch reads only from files that you trust; if you do, set "
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"
+        )
     return " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from samovar.device import choose_device
 from samovar.errors import InputError, UnknownNameError
 from samovar.image import Image
 from samovar.prompts import Prompt, Prompts
-from samovar_adapters.mmdet.argument import fraction, parse, reason
+from samovar_adapters.mmdet.argument import FAILURES, fraction, parse, reason
 
 __all__ = ["DetectorBoxes"]
 
@@ -44,13 +43,8 @@ class DetectorBoxes:
         device = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmdet")
         try:
             self._model = init_detector(given["config"], given.get("checkpoint"), device=device, palette="random")
-        except UnpicklingError as error:
-            raise InputError(
-                f"mmdet: {given.get('checkpoint')} holds more than tensors, which torch reads only from files that you "
-                "trust; if you trust it, set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"
-            ) from error
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, SyntaxError) as error:
-            raise InputError(f"mmdet: {given['config']} does not make a detector: {reason(error)}") from error
+        except FAILURES as error:
+            raise InputError(f"mmdet: {argument} does not make a detector: {reason(error)}") from error
         self._open = hasattr(self._model, "language_model")
         if self._text is not None and not self._open:
             self._classes_of(self._text)

@@ -11,7 +11,7 @@ from samovar.device import choose_device
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.prompts import Prompts
-from samovar_adapters.mmdet.argument import fraction, parse, reason
+from samovar_adapters.mmdet.argument import FAILURES, fraction, parse, reason
 from samovar_adapters.mmocr.lines import lines_of
 from samovar_adapters.ocr.lines import TextLine, to_prompts
 
@@ -40,7 +40,7 @@ class MmocrText:
         given["device"] = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmocr")
         try:
             self._inferencer = MMOCRInferencer(**given)
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, SyntaxError) as error:
+        except FAILURES as error:
             raise InputError(f"mmocr: {argument} does not make a text detector: {reason(error)}") from error
         self._lock = threading.Lock()
 
