@@ -398,6 +398,28 @@ def test_a_tier_that_raises_anything_at_all_never_fails_a_request(caplog: pytest
     assert len(caplog.records) == 1
 
 
+def test_a_tier_that_failed_is_left_alone_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Down(MemoryTier):
+        name = "down"
+
+        def get(self, key: str) -> Any:
+            asked.append("get")
+            raise TimeoutError("no answer")
+
+        def put(self, entry: Any) -> Any:
+            asked.append("put")
+            raise TimeoutError("no answer")
+
+    now = 1000.0
+    monkeypatch.setattr("samovar.cache.guard.time.monotonic", lambda: now)
+    segmenter, cache = PixelSegmenter(), Cache([Down(BUDGET)], placement="always")
+    for now, times in ((1000.0, 1), (1001.0, 1), (1029.0, 1), (1031.0, 2)):  # noqa: B007  (the clock reads it)
+        look(cache, segmenter)
+        assert (asked.count("get"), asked.count("put")) == (times, times)
+
+
 # ------------------------------------------------------------------------------------- versions and clocks
 
 
