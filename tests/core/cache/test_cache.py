@@ -155,8 +155,10 @@ def test_an_embedding_of_another_segmenter_is_refused_rather_than_kept(tmp_path:
     assert not cache.holds(picture(1), Wrong())
 
 
-def test_threads_that_miss_the_same_image_encode_it_once(tmp_path: Path) -> None:
-    segmenter, cache, barrier = PixelSegmenter(seconds=0.05), fresh(tmp_path), threading.Barrier(8)
+@pytest.mark.parametrize("on_disk", [True, False], ids=["disk", "memory alone"])
+def test_threads_that_miss_the_same_image_encode_it_once(tmp_path: Path, on_disk: bool) -> None:
+    segmenter, barrier = PixelSegmenter(seconds=0.05), threading.Barrier(8)
+    cache = fresh(tmp_path) if on_disk else Cache([MemoryTier(1 << 20)])
 
     def look(_: int) -> Embedding:
         barrier.wait()

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samovar.cache import Cache, DiskTier, MemoryTier
+from samovar.cache import Cache, DiskTier, Dropped, MemoryTier
 from samovar.cache.alias import AliasTable
-from tests.core.cache.support import PixelSegmenter, picture
+from tests.core.cache.support import PixelSegmenter, entry_of, picture
 
 pytestmark = [
     pytest.mark.slow,
@@ -118,6 +118,27 @@ def test_processes_that_are_killed_at_random_do_not_disturb_the_others(tmp_path:
     check = opened(folder, 30_000).verify()
     assert check.damaged == ()
     assert check.nbytes <= 30_000
+
+
+def test_who_reads_while_others_write_sees_all_of_an_entry_or_nothing(tmp_path: Path) -> None:
+    """Entries of the same key are replaced again and again; none of the readers ever finds one that is not whole."""
+    entry = entry_of(1, nbytes=1 << 20)
+
+    def write() -> None:
+        tier = DiskTier(tmp_path, 1 << 24)
+        for _ in range(150):
+            tier.put(entry)
+
+    tier, dropped = DiskTier(tmp_path, 1 << 24), list[Dropped]()
+    tier.on_drop = dropped.append
+    tier.put(entry)
+    writers = started(write, write)
+    while any(process.is_alive() for process in writers):
+        found = tier.get(entry.key)
+        assert found is not None
+        assert np.array_equal(found.unpack().tensors["tensor"], entry.unpack().tensors["tensor"])
+    assert [process.exitcode for process in writers] == [0, 0]
+    assert dropped == []
 
 
 def wait_for(path: Path) -> None:
