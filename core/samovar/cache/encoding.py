@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from samovar.cache.counts import Counts
@@ -98,16 +99,18 @@ class Encoding:
         return free
 
     def _encode(self, images: Mapping[str, Image]) -> None:
-        began = time.perf_counter()
+        began, stopwatch = time.perf_counter(), self.stack.stopwatch(self.device)
         embeddings = encode_checked(self.segmenter, list(images.values()))
         seconds = time.perf_counter() - began
+        stopwatch.stop()
         self.seconds += seconds
         self.stack.counter.add(ENCODER, self.model, Counts(puts=len(images), spent=seconds))
         for key, embedding in zip(images, embeddings):
             self.encoded.add(key)
-            self.landed(key, self._publish(key, embedding, seconds / len(images)))
+            published = self._publish(key, embedding, seconds / len(images), lambda: stopwatch.seconds() / len(images))
+            self.landed(key, published)
 
-    def _publish(self, key: str, embedding: Embedding, cost: float) -> Embedding:
+    def _publish(self, key: str, embedding: Embedding, cost: float, device_cost: Callable[[], float]) -> Embedding:
         adopted = self.stack.adopt(
             embedding,
             key,
@@ -115,12 +118,14 @@ class Encoding:
             model=self.model,
             precision=self.precision,
             cost=cost,
+            device_cost=device_cost,
             always=self.always,
         )
         if adopted is not None:
             return adopted.unpack()
         try:
             entry = Entry.pack(embedding, key, model=self.model, precision=self.precision, cost=cost)
+            entry = replace(entry, cost=max(cost, device_cost()))  # the device is done: its tensors have been fetched
         except CacheError as error:
             log.warning("an embedding of %s is not kept: %s", self.model, error)
             return embedding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from samovar.cache.behind import Behind
 from samovar.cache.counts import Counter, Counts
@@ -12,6 +13,7 @@ from samovar.cache.entry import Entry
 from samovar.cache.guard import Guard
 from samovar.cache.precision import Precision
 from samovar.cache.tiers import CacheTier, Dropped
+from samovar.cache.upload import Stopwatch
 from samovar.embedding import Embedding
 
 __all__ = ["Stack"]
@@ -87,6 +89,11 @@ class Stack:
             if isinstance(guard.tier, DeviceTier):
                 guard.tier.prepare_with(segmenter)
 
+    def stopwatch(self, device: str) -> Stopwatch:
+        """Started now, on the caller's stream."""
+        special = self._special(self.serving(device))
+        return Stopwatch(None if special is None else special.uploader.streams)
+
     def follow(self, key: str, device: str) -> None:
         """Let the caller's stream wait for an embedding that another thread has made on another stream."""
         for guard in self.serving(device):
@@ -125,11 +132,16 @@ class Stack:
         model: str,
         precision: Precision,
         cost: float,
+        device_cost: Callable[[], float],
         always: bool,
     ) -> Entry | None:
         """As `publish`, for an embedding that is on a device with a tier of its own: the CPU waits for nothing.
 
-        None where it must be published from the CPU.
+        Args:
+            device_cost: what it cost by the device's own clock; asked for once the device is done.
+
+        Returns:
+            None where it must be published from the CPU.
         """
         guards = self.serving(device)
         special = self._special(guards)
@@ -147,7 +159,7 @@ class Stack:
         def write_through() -> None:
             with streams.aside(after_caller=False):
                 streams.follow(made, *(part.stored.values for part in entry.parts))
-                hosted = entry.hosted()
+                hosted = replace(entry.hosted(), cost=max(cost, device_cost()))
             for guard in guards:
                 if guard.tier is not special:
                     self._put(guard, hosted, guards, always=always)

@@ -23,7 +23,7 @@ from samovar.cache.integers import BLOCK
 from samovar.cache.parts import Part
 from samovar.cache.precision import Narrowed
 
-__all__ = ["Streams", "Uploader"]
+__all__ = ["Stopwatch", "Streams", "Uploader"]
 
 log = logging.getLogger("samovar.cache")
 
@@ -47,9 +47,11 @@ class Streams:
         found: AbstractContextManager[Any] = self._cuda.stream(self._side)
         return found
 
-    def mark(self) -> Any:
-        """An event that comes when what the current stream has been given so far is done."""
-        return None if self._cuda is None else self._cuda.current_stream(self.device).record_event()
+    def mark(self, *, timed: bool = False) -> Any:
+        """An event that comes when what the current stream has been given so far is done; `timed`: it knows when."""
+        if self._cuda is None:
+            return None
+        return self._cuda.current_stream(self.device).record_event(self._cuda.Event(enable_timing=timed))
 
     def follow(self, event: Any, *tensors: Any) -> None:
         """Let the current stream go on only after `event`; it will use `tensors`, made on another stream."""
@@ -62,6 +64,27 @@ class Streams:
         if self._cuda is not None:
             for tensor in tensors:
                 tensor.record_stream(self._cuda.current_stream(self.device))
+
+
+class Stopwatch:
+    """How long a device is at what the current stream is given from now until `stop`; calls return before that."""
+
+    def __init__(self, streams: Streams | None) -> None:
+        self._streams = streams
+        self._began: Any = None if streams is None else streams.mark(timed=True)
+        self._ended: Any = None
+
+    def stop(self) -> None:
+        """Nothing of what follows counts. Waits for nothing."""
+        if self._streams is not None:
+            self._ended = self._streams.mark(timed=True)
+
+    def seconds(self) -> float:
+        """Waits until the device has got there. 0 on a CPU, whose calls take as long as the work."""
+        if self._ended is None:
+            return 0.0
+        self._ended.synchronize()
+        return float(self._began.elapsed_time(self._ended)) / 1000
 
 
 class Uploader:

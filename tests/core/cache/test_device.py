@@ -128,7 +128,7 @@ class FakeStream:
     def wait_event(self, event: str) -> None:
         self.done.append(f"{self.name} waits for {event}")
 
-    def record_event(self) -> str:
+    def record_event(self, event: object) -> str:
         return f"what {self.name} has been given"
 
 
@@ -152,7 +152,9 @@ def test_the_callers_stream_waits_for_an_upload_and_an_upload_for_it_only_if_nee
         yield
         now.pop()
 
-    streams._cuda = SimpleNamespace(current_stream=lambda device: now[-1], stream=stream)
+    streams._cuda = SimpleNamespace(
+        current_stream=lambda device: now[-1], stream=stream, Event=lambda enable_timing: None
+    )
     streams._side = side
     with streams.aside(after_caller=after_caller):
         event = streams.mark()
@@ -199,6 +201,18 @@ def test_the_device_is_sent_what_is_stored_and_widens_it_itself(
     sent.clear()
     found = opened(device, tmp_path, precision=precision).get_or_encode([picture(1)], segmenter)
     assert (found.encoded, sent) == (0, [precision])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_cost_of_an_entry_is_what_the_device_took_where_that_is_longer_than_the_call(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    """A device's work goes on when the call has returned."""
+    monkeypatch.setattr("samovar.cache.upload.Stopwatch.seconds", lambda self: 20.0)
+    made = opened(device, tmp_path, precision=precision)
+    made.get_or_encode(pictures(4), DeviceSegmenter(device), encode_batch=2)
+    made.close()
+    assert [info.cost for info in DiskTier(tmp_path, 1 << 20).entries()] == [10.0] * 4
 
 
 def test_what_was_encoded_sinks_to_the_disk_behind_the_callers_back(device: str, tmp_path: Path) -> None:
