@@ -29,6 +29,7 @@ class PinnedTier:
     """
 
     name = "pinned"
+    behind = True  # locking pages takes the system a while, a whole slab of them half a second
 
     def __init__(self, max_bytes: int, kind: str = "cuda") -> None:
         self.max_bytes = max_bytes

@@ -32,7 +32,7 @@ class Stack:
         self.counter = Counter()
         self.guards = tuple(Guard(tier, self.counter, self.dropped) for tier in tiers)
         self._writing = Behind()
-        self._sending = Behind()
+        self._sending = {guard.name: Behind() for guard in self.guards if guard.behind}
         self._serving: dict[str, tuple[Guard, ...]] = {}
 
     def find(self, key: str, model: str, device: str, *, again: bool = False) -> Entry | None:
@@ -176,14 +176,14 @@ class Stack:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything is where it is to be kept; whether it is."""
-        return self._writing.wait(seconds) and self._sending.wait(seconds)
+        return self._writing.wait(seconds) and all(queue.wait(seconds) for queue in self._sending.values())
 
     def _put(
         self, guard: Guard, entry: Entry, guards: tuple[Guard, ...], ready: Entry | None = None, *, always: bool = False
     ) -> None:
         """Offer `entry` to one of `guards`; `ready`: the same, widened, where that is at hand."""
         if guard.behind:
-            self._sending.put(entry.nbytes, lambda: guard.put(entry, always=always))
+            self._sending[guard.name].put(entry.nbytes, lambda: guard.put(entry, always=always))
             return
         widened = guard.live and not isinstance(guard.tier, DeviceTier)
         for dropped in guard.put((ready or entry.widened()) if widened else entry, always=always):
