@@ -69,6 +69,7 @@ class DiskTier:
         self.folder = Path(folder)
         self.root = self.folder / f"v{SCHEMA}"
         self.aliases = self.root / "aliases.table"
+        self._entries = f"{self.root}{os.sep}entries{os.sep}"
         self._max_bytes = max_bytes
         self.durable = durable
         self.ledger = Ledger(self.root, self._scan)
@@ -83,7 +84,7 @@ class DiskTier:
     def get(self, key: str) -> Entry | None:
         """The entry, or None; a damaged one is dropped. Raises OSError."""
         try:
-            entry, self._trusted[key] = read(self._path(key), key, self._trusted.get(key))
+            entry, self._trusted[key] = read(self._name(key), key, self._trusted.get(key))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Damaged:
@@ -284,4 +285,8 @@ class DiskTier:
                     )
 
     def _path(self, key: str) -> Path:
-        return self.root / "entries" / key[:2] / f"{key}.emb"
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
+        # Not by pathlib, which takes a tenth of the time of a hit.
+        return f"{self._entries}{key[:2]}{os.sep}{key}.emb"

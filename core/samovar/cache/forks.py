@@ -6,8 +6,9 @@ import os
 import weakref
 from collections.abc import Callable
 
-__all__ = ["on_fork"]
+__all__ = ["forked", "on_fork"]
 
+_forked = False
 _renewals: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
@@ -17,7 +18,14 @@ def on_fork(renew: Callable[[], None]) -> None:
     _renewals.append(weakref.WeakMethod(renew))
 
 
+def forked() -> bool:
+    """Whether this process is a forked child, in which threads of libraries may be missing."""
+    return _forked
+
+
 def _renew() -> None:
+    global _forked  # noqa: PLW0603
+    _forked = True
     for reference in _renewals:
         renew = reference()
         if renew is not None:

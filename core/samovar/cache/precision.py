@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.cache.foreign import to_view, torch_loaded
+from samovar.cache.forks import forked
 from samovar.cache.integers import Integers, to_integers
 
 __all__ = ["PRECISIONS", "Encoding", "Narrowed", "Precision", "narrow", "widen"]
@@ -93,8 +94,9 @@ def _from_half(values: NDArray[np.float16]) -> NDArray[np.float32]:
     contiguous = np.asarray(values, order="C")
     if torch_loaded():
         floats = np.empty(contiguous.shape, np.float32)
-        # Piece by piece, so that torch does it in this thread: in a forked child it would wait for others in vain.
-        pieces = to_view(contiguous).view(-1).split(PIECE), to_view(floats).view(-1).split(PIECE)
+        # In a forked child piece by piece, so that torch does it in this thread: it would wait for others in vain.
+        step = PIECE if forked() else max(contiguous.size, 1)
+        pieces = to_view(contiguous).view(-1).split(step), to_view(floats).view(-1).split(step)
         for half, whole in zip(*pieces):
             whole.copy_(half)
         return floats
