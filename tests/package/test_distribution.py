@@ -17,7 +17,18 @@ from pathlib import Path
 import pytest
 
 README_LIMIT = 120.0  # seconds of CPU, the install included; those of the wall also say how busy the machine is
-BASE = {"blake3", "click", "numba", "numpy", "opencv-python-headless", "packaging", "pillow", "pluggy", "tqdm", "xxhash"}
+BASE = {
+    "blake3",
+    "click",
+    "numba",
+    "numpy",
+    "opencv-python-headless",
+    "packaging",
+    "pillow",
+    "pluggy",
+    "tqdm",
+    "xxhash",
+}
 # What those bring along themselves.
 INDIRECT = {"colorama", "llvmlite", "typing-extensions"}
 
