@@ -221,14 +221,15 @@ def track(session: nox.Session) -> None:
 @nox.session
 def label_studio(session: nox.Session) -> None:
     """A real Label Studio, the backend, and a real browser; screenshots are kept in the session's tmp folder."""
-    install(session, "--editable", ".[label-studio]", "playwright>=1.49", group="plain-test")
+    install(session, "--editable", ".[label-studio,video]", "playwright>=1.49", group="plain-test")
     with_program(session, "chromium", "chromium")
     # Their pins, each other's and ours have nothing in common: environments of their own.
     for packages in (LABEL_STUDIO, LABEL_STUDIO_ML):
         folder = ROOT / ".nox" / packages[0].replace("==", "-")
         if not (folder / "complete").exists():
-            session.run("python", "-m", "venv", "--clear", str(folder))
-            session.run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages, external=True)
+            session.run_install("python", "-m", "venv", "--clear", str(folder))
+            pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet")
+            session.run_install(*pip, *packages, external=True)
             (folder / "complete").touch()
     env = {
         "SAMOVAR_LABEL_STUDIO": str(ROOT / ".nox" / LABEL_STUDIO[0].replace("==", "-") / "bin" / "label-studio"),

@@ -91,7 +91,7 @@ class Project:
     ml: int | None
 
     def upload(self, file: Path) -> int:
-        """Import a picture; the number of its task."""
+        """Import a picture or a video; the number of its task."""
         before = set(self.tasks())
         self.studio.ask("POST", f"/api/projects/{self.number}/import", (file.name, file.read_bytes()))
         [new] = set(self.tasks()) - before
@@ -112,6 +112,17 @@ class Project:
     def task(self, number: int) -> dict[str, Any]:
         """A task with its annotations and predictions."""
         return dict(self.studio.ask("GET", f"/api/tasks/{number}"))
+
+    def annotate(self, task: int, result: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Submit an annotation of these regions; the regions that Label Studio then has of it."""
+        made = self.studio.ask("POST", f"/api/tasks/{task}/annotations/", {"result": result, "lead_time": 1.0})
+        return list(self.studio.ask("GET", f"/api/annotations/{made['id']}/")["result"])
+
+    def export(self, path: Path) -> Path:
+        """The project as Label Studio exports it, in a file."""
+        tasks = self.studio.ask("GET", f"/api/projects/{self.number}/export?exportType=JSON")
+        path.write_text(json.dumps(tasks))
+        return path
 
     def click(self, task: int, *drawn: dict[str, Any]) -> dict[str, Any]:
         """What Label Studio hands the editor when an annotator has drawn this."""

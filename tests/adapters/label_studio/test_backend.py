@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from samovar import Image, Prompts
+from samovar import Image, Prompts, Runtime
 from samovar_adapters.label_studio import brush
 from samovar_adapters.label_studio.answers import Wishes
 from samovar_adapters.label_studio.client import Client
@@ -25,7 +25,7 @@ from samovar_adapters.serve.bodies import Bodies
 from samovar_adapters.serve.engine import Engine
 from tests.adapters.label_studio.servers import Answer, Server, serving
 from tests.adapters.serve.served import SlowRed, client_of, engine_of, flat
-from tests.fakes import FilledBoxes
+from tests.fakes import FilledBoxes, WordBoxes
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="cat"/></BrushLabels>
@@ -140,6 +140,18 @@ def test_words_are_passed_over_where_nothing_understands_them() -> None:
             client.post("/predict", json=request(task(51), drawn=drawn)) for drawn in ([words], [words, click()])
         ]
     assert [len(answer.json()["results"][0]["result"]) for answer in answers] == [0, 1]
+
+
+def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
+    words = {"type": "textarea", "to_name": "image", "value": {"text": ["both"]}}
+    with ExitStack() as stack:
+        studio = stack.enter_context(serving(studio_files))
+        engine = Engine(lambda: Runtime(FilledBoxes(), lowering=[WordBoxes()]), name="boxes")
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "abc"), Wishes())
+        client = stack.enter_context(client_of(engine, routes=routes))
+        [prediction] = client.post("/predict", json=request(task(51), drawn=[words])).json()["results"]
+    found = [brush.decode(region["value"]["rle"], 60, 40).boxes.tolist() for region in prediction["result"]]
+    assert found == [[[0, 0, 30, 40]], [[30, 0, 60, 40]]]
 
 
 def test_two_hundred_clicks_at_once_each_get_their_own_images_answer() -> None:

@@ -56,7 +56,10 @@ async function open(file) {
     say(`${image.width} × ${image.height}. Click the object.`);
     stage.focus();
   } catch (error) {
-    if (mine === asked) say(error.message, true);
+    if (mine !== asked) return;
+    stage.hidden = true; // a file that is no picture leaves room for another
+    by("empty").hidden = false;
+    say(error.message, true);
   } finally {
     if (mine === asked) stage.classList.remove("busy");
   }
