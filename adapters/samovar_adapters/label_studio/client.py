@@ -16,6 +16,7 @@ from samovar.errors import ImageError, InputError, SamovarError
 from samovar.image.fetch import parse_data_url, without_secrets
 from samovar.sizes import format_bytes
 from samovar_adapters.label_studio.tokens import Token
+from samovar_adapters.serve.problems import BadGateway
 
 __all__ = ["Client", "Unreachable"]
 
@@ -32,7 +33,7 @@ _SERVED = ("/data/", "/storage-data/", "/tasks/", "/projects/", "/api/")
 _STORAGES = ("s3", "gs", "azure-blob")
 
 
-class Unreachable(SamovarError):
+class Unreachable(BadGateway):
     """Label Studio does not answer, or not as it should."""
 
 

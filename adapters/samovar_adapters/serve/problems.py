@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["Busy", "NotFound", "TooLarge", "TooSlow", "problem", "status_of"]
+__all__ = ["BadGateway", "Busy", "NotFound", "TooLarge", "TooSlow", "problem", "status_of"]
 
 _log = logging.getLogger("samovar.serve")
+
+
+class BadGateway(SamovarError):
+    """Another server, which this one needs for its answer, does not answer as it should."""
 
 
 class Busy(SamovarError):
@@ -33,6 +37,7 @@ class TooSlow(SamovarError):
 
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (BadGateway, 502),
     (Busy, 503),
     (NotFound, 404),
     (TooLarge, 413),

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +142,37 @@ def test_words_are_passed_over_where_nothing_understands_them() -> None:
             client.post("/predict", json=request(task(51), drawn=drawn)) for drawn in ([words], [words, click()])
         ]
     assert [len(answer.json()["results"][0]["result"]) for answer in answers] == [0, 1]
+
+
+def test_a_token_that_label_studio_refuses_is_said_and_is_no_error_of_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ExitStack() as stack:
+        studio = stack.enter_context(serving(lambda *given: (401, b"{}", {})))
+        engine = engine_of(FilledBoxes())
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "head.e30.tail"), Wishes())
+        client = stack.enter_context(client_of(engine, routes=routes))
+        response = client.post("/predict", json=request(task(51), drawn=[click()]))
+    assert response.status_code == 502
+    assert "make a new one" in response.json()["error"]
+    assert "e30" not in response.text + caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_picture_of_fifty_megabytes_is_answered_and_one_beyond_the_bound_is_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4100, 4100, 3), np.uint8)
+    large = cv2.imencode(".png", noise, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
+    assert len(large) > 50 * 10**6
+    with ExitStack() as stack:
+        studio = stack.enter_context(serving(lambda *given: (200, large, {})))
+        for most, status in ((100 * 10**6, 200), (50 * 10**6, 400)):
+            engine = engine_of(FilledBoxes())
+            client = Client(studio.url, "abc", max_bytes=most)
+            routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, Wishes())
+            asking = stack.enter_context(client_of(engine, routes=routes))
+            response = asking.post("/predict", json=request(task(51), drawn=[click()]))
+            assert response.status_code == status, response.text[:200]
+    assert "at most" in response.json()["error"]
 
 
 def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
