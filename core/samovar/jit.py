@@ -124,7 +124,7 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
         if usable():
             dispatcher._cache = LeanCache(twin, _files(function))
         else:
-            dispatcher.enable_caching()
+            dispatcher = numba.njit(cache=True, **options)(twin)
     compiled: Callable[P, R] = dispatcher
     return compiled
 
