@@ -176,7 +176,9 @@ def test_a_picture_of_fifty_megabytes_is_answered_and_one_beyond_the_bound_is_re
 
 
 def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
-    words = {"type": "textarea", "to_name": "image", "value": {"text": ["both"]}}
+    # As Label Studio 1.23.2 sends what is entered in a <TextArea smart="true">.
+    wire = {"id": "g8", "from_name": "words", "to_name": "image", "type": "textarea", "origin": "manual"}
+    words = {**wire, "value": {"text": ["both"]}}
     with ExitStack() as stack:
         studio = stack.enter_context(serving(studio_files))
         engine = Engine(lambda: Runtime(FilledBoxes(), lowering=[WordBoxes()]), name="boxes")
