@@ -9,7 +9,7 @@ from samovar.errors import MissingExtraError
 from samovar_plugins.edge_tam.catalogue import SOURCE, recognise
 from samovar_plugins.edge_tam.names import canonical
 from samovar_plugins.sam.checkpoint import read_contents
-from samovar_plugins.sam.loading import choose_dtype, fingerprint, require
+from samovar_plugins.sam.loading import building, choose_dtype, fingerprint, require
 from samovar_plugins.sam2.names import split_points
 from samovar_plugins.weights import locate
 
@@ -52,14 +52,12 @@ def assemble(
     tensors: Mapping[str, Tensor], *, fingerprint: str, device: str, dtype: torch.dtype, frame: int = 1024
 ) -> SamSegmenter:
     """A segmenter from tensors under Meta's names, for a frame of that side. Raises WeightsError if one is missing."""
-    import torch
-
     from samovar_plugins.edge_tam.rep_vit import RepVit
     from samovar_plugins.sam.layers import State
     from samovar_plugins.sam.segmenter import SamSegmenter
     from samovar_plugins.sam2.networks import build_around
 
-    with torch.inference_mode():
+    with building():
         state = State(tensors, device, dtype)
         parts = build_around(RepVit(state.at("image_encoder.trunk.body"), frame), state)
     return SamSegmenter(parts, fingerprint=fingerprint, device=device, dtype=dtype)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from samovar_plugins.sam.segmenter import SamSegmenter
 
-__all__ = ["assemble", "check_contents", "choose_dtype", "fingerprint", "load_sam", "require"]
+__all__ = ["assemble", "building", "check_contents", "choose_dtype", "fingerprint", "load_sam", "require"]
 
 VERSION = 1
 """Raised when the same weights would give other embeddings than before."""
@@ -106,19 +107,32 @@ def fingerprint(name: str, path: Path, dtype: torch.dtype) -> str:
     return f"{name}-{hasher.hexdigest(length=16)}-{str(dtype).removeprefix('torch.')}-{VERSION}"
 
 
+@contextmanager
+def building() -> Iterator[None]:
+    """While networks are built of tensors: those that do not fit together raise WeightsError."""
+    import torch
+
+    try:
+        with torch.inference_mode():
+            yield
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise WeightsError(
+            f"expected tensors that fit together; got others ({str(error).splitlines()[0]:.100}); "
+            "download the weights again"
+        ) from error
+
+
 def assemble(
     family: Family, tensors: Mapping[str, Tensor], *, fingerprint: str, device: str, dtype: torch.dtype
 ) -> SamSegmenter:
     """A segmenter of a family from tensors under Meta's names; its sizes are those of the tensors.
 
-    Raises WeightsError if one is missing.
+    Raises WeightsError if one is missing or of another shape than the others need.
     """
-    import torch
-
     from samovar_plugins.sam.layers import State
     from samovar_plugins.sam.networks import build
     from samovar_plugins.sam.segmenter import SamSegmenter
 
-    with torch.inference_mode():
+    with building():
         parts = build(family, State(tensors, device, dtype))
     return SamSegmenter(parts, fingerprint=fingerprint, device=device, dtype=dtype)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from samovar.errors import MissingExtraError
 from samovar_plugins.sam.checkpoint import Contents, read_contents
-from samovar_plugins.sam.loading import choose_dtype, fingerprint, require
+from samovar_plugins.sam.loading import building, choose_dtype, fingerprint, require
 from samovar_plugins.sam2.catalogue import MODELS, Model, recognise
 from samovar_plugins.sam2.names import canonical, split_points
 from samovar_plugins.sam2.with_memory import WithMemory
@@ -72,12 +72,10 @@ def assemble(
     layout: Layout, tensors: Mapping[str, Tensor], *, fingerprint: str, device: str, dtype: torch.dtype
 ) -> SamSegmenter:
     """A segmenter from tensors under Meta's names. Raises WeightsError if one is missing."""
-    import torch
-
     from samovar_plugins.sam.layers import State
     from samovar_plugins.sam.segmenter import SamSegmenter
     from samovar_plugins.sam2.networks import build
 
-    with torch.inference_mode():
+    with building():
         parts = build(layout, State(tensors, device, dtype))
     return SamSegmenter(parts, fingerprint=fingerprint, device=device, dtype=dtype)

@@ -66,6 +66,15 @@ def test_weights_of_another_architecture_are_named(mobile: Path) -> None:
     assert "looks like mobile-sam; expected weights of sam-vit-b; load it as 'mobile-sam'" in one_line(caught.value)
 
 
+def test_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path, weights = tmp_path / "odd.pt", random_weights("mobile-sam", MOBILE)
+    weights["mask_decoder.iou_token.weight"] = torch.zeros(1, 128)
+    torch.save(weights, path)
+    with pytest.raises(WeightsError) as caught:
+        samovar.load(path, device="cpu")
+    assert "expected tensors that fit together; got others (Sizes of tensors must match" in one_line(caught.value)
+
+
 def test_a_truncated_file_is_named_with_what_it_looks_like(mobile: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn.pt"
     torn.write_bytes(mobile.read_bytes()[: mobile.stat().st_size // 2])
