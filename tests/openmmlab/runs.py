@@ -27,7 +27,7 @@ PIPELINE: list[dict[str, Any]] = [
     PAD,
     {
         "type": "PackDetInputs",
-        "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"),
+        "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     },
 ]
 

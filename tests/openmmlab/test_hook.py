@@ -191,7 +191,7 @@ def test_test_time_augmentation(coco: CocoSet, tmp_path: Path, watch: Watch) -> 
                 [{"type": "LoadAnnotations", "with_bbox": True}],
                 [{"type": "Resize", "scale": (320, 256), "keep_ratio": True}],
                 [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
-                [PIPELINE[-1]],
+                [{**PIPELINE[-1], "meta_keys": (*PIPELINE[-1]["meta_keys"], "flip", "flip_direction")}],
             ],
         },
     ]
