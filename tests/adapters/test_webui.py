@@ -18,6 +18,7 @@ from samovar import Runtime
 from samovar_adapters.serve.bodies import Bodies
 from samovar_adapters.serve.engine import Engine
 from samovar_adapters.serve.mounts import mounted
+from samovar_adapters.webui.categories import words_of
 from samovar_adapters.webui.routes import routes
 from tests.adapters.serve.served import client_of, flat
 from tests.fakes import FilledBoxes, WordBoxes
@@ -112,14 +113,51 @@ def test_every_object_in_a_colour_of_its_own(client: TestClient) -> None:
         "autosam_conf": {"points_per_side": 2, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.1},
     }
     answer = client.post("/sam/controlnet-seg", json=body).json()
-    assert sorted(answer) == ["blended_images", "edit_anything_control", "msg", "random_seg"]
+    assert sorted(answer) == ["blended_image", "blended_images", "edit_anything_control", "msg", "random_seg"]
     assert len(np.unique(picture(answer["random_seg"]).reshape(-1, 3), axis=0)) >= 4
     assert set(np.unique(picture(answer["edit_anything_control"])[..., 0])) >= {0, 1, 2}
 
 
 @pytest.mark.parametrize(
+    ("category", "processor", "white"),
+    [
+        ("left", "seg_ofade20k", [(0, 30)]),
+        ("left+right", "seg_ufade20k", [(0, 60)]),
+        ("0", "seg_ofcoco", []),  # "person", of which the picture has none
+    ],
+)
+def test_categories_are_found_by_their_names(
+    client: TestClient, category: str, processor: str, white: list[tuple[int, int]]
+) -> None:
+    body = {"payload": {"input_image": PICTURE, "category": category, "processor": processor}, "autosam_conf": {}}
+    answer = client.post("/sam/category-mask", json=body).json()
+    assert list(answer) == ["msg", "blended_image", "mask", "masked_image", "resized_input"]
+    wanted = np.zeros((40, 60), np.uint8)
+    for x1, x2 in white:
+        wanted[:, x1:x2] = 255
+    assert np.array_equal(picture(answer["mask"]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("category", "processor", "words"),
+    [
+        ("7+12", "seg_ofade20k", ["bed", "person"]),  # the extension's own example, in both numberings
+        ("59+0", "seg_ofcoco", ["bed", "person"]),
+        ("149", "seg_ufade20k", ["flag"]),
+        ("132 + teapot", "seg_ofcoco", ["rug", "teapot"]),
+    ],
+)
+def test_categories_have_the_numbers_of_their_data_set(category: str, processor: str, words: list[str]) -> None:
+    assert words_of(category, processor) == words
+
+
+@pytest.mark.parametrize(
     ("path", "body", "says"),
     [
+        ("category-mask", {"input_image": PICTURE}, "numbers or words"),
+        ("category-mask", {"input_image": PICTURE, "category": "7++12"}, "numbers or words"),
+        ("category-mask", {"input_image": PICTURE, "category": "150"}, "0 to 149"),
+        ("category-mask", {"input_image": PICTURE, "category": "7", "processor": "seg_x"}, "expected one of seg_uf"),
         ("sam-predict", {}, "input_image: expected a picture in base64"),
         ("sam-predict", {"input_image": "/etc/passwd"}, "files are not opened"),
         ("sam-predict", {"input_image": PICTURE, "sam_positive_points": [1, 2]}, "sam_positive_points"),
@@ -139,6 +177,7 @@ def test_samovar_serve_mounts_the_routes() -> None:
     engine = Engine(lambda: Runtime(FilledBoxes()))
     paths = {getattr(route, "path", "") for route in mounted(engine, Bodies(1, 1))}
     assert {"/sam/heartbeat", "/sam/sam-predict", "/sam/dino-predict", "/sam/dilate-mask"} <= paths
+    assert {"/sam/controlnet-seg", "/sam/category-mask"} <= paths
 
 
 # Written down from the extension's published interface and from clients that are published with their source; an answer

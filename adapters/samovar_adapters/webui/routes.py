@@ -23,6 +23,7 @@ from samovar_adapters.inpaint.masks import as_masks
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.segmentation_map import segmentation_map
 from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.webui.categories import words_of
 from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         post("/sam/dino-predict", bridge.dino_predict),
         post("/sam/dilate-mask", bridge.dilate_mask),
         post("/sam/controlnet-seg", bridge.controlnet_seg),
+        post("/sam/category-mask", bridge.category_mask),
     ]
 
 
@@ -122,9 +124,28 @@ class _Bridge:
             mixed = np.rint(0.5 * image.pixels + 0.5 * seg).astype(np.uint8)
             control = _numbered(masks)
             parts = {"blended_images": mixed, "random_seg": seg, "edit_anything_control": control}
-            return {name: encode(picture) for name, picture in parts.items()}
+            answer = {name: encode(picture) for name, picture in parts.items()}
+            # The extension says it in the plural; `webuiapi`, which clients are built on, reads it in the singular.
+            return answer | {"blended_image": answer["blended_images"]}
 
         return {"msg": "Random segmentation done."} | await self._engine.look(pictures)
+
+    async def category_mask(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """One mask of all that belongs to some categories, found by their names; at the image's own size."""
+        payload, _ = _with_settings(payload)
+        image = self._image(payload)
+        words = words_of(payload.get("category"), payload.get("processor", "seg_ofade20k"))
+        boxes = np.concatenate([await self._grounded(image, word) for word in words])
+        prompts = Prompts.of([Prompt(box=box) for box in boxes])
+        masks = await self._engine.segment(image, prompts, DecodeOptions(multimask=False))
+
+        def pictures() -> dict[str, Any]:
+            marked = masks.union().to_array()[0]
+            parts = blended(image, marked), mask_picture(marked), cut(image, marked), image.pixels
+            names = "blended_image", "mask", "masked_image", "resized_input"
+            return dict(zip(names, map(encode, parts)))
+
+        return {"msg": "Done"} | await self._engine.look(pictures)
 
     def _image(self, payload: dict[str, Any]) -> Image:
         return Image(decode(payload.get("input_image"), "input_image"), name="input_image")
