@@ -7,4 +7,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 arguments=$(grep -o 'samovar segment .*' README.md | head -n 1 | sed 's#--out [^ ]*#--out docs/assets/segment.png#')
 eval "$arguments"
 samovar auto docs/assets/portrait.jpg --format overlay --out docs/assets/auto.png
-samovar inpaint remove docs/assets/photo.jpg --box 195,228,262,310 --out docs/assets/removed.png
+samovar inpaint remove docs/assets/photo.jpg --box 190,225,268,315 --out docs/assets/removed.png

@@ -303,6 +303,34 @@ def test_patches_continue_texture_that_interpolation_smears() -> None:
     assert error("telea") > 40
 
 
+def roughness(pixels: np.ndarray) -> float:
+    return float(np.abs(np.diff(pixels.astype(float), axis=1)).mean())
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 160), (1000, 700)])  # the second is large enough to be refined
+def test_rough_surfaces_stay_rough(width: int, height: int) -> None:
+    """Means of many patches would be smooth, and so would patches from the smooth half, which are like everything."""
+    image = np.full((height, width, 3), 120, np.uint8)
+    image[height // 2 :] += (
+        np.random.default_rng(1).integers(-40, 40, (height - height // 2, width, 3)).astype(np.uint8)
+    )
+    y, x = height * 3 // 4, width // 2
+    hole = boxes(width, height, (x - width // 10, y - height // 10, x + width // 10, y + height // 10))
+    filled = remove(image, hole, edges=Edges())
+    inside = np.s_[y - height // 12 : y + height // 12, x - width // 12 : x + width // 12]
+    assert 0.7 < roughness(filled[inside]) / roughness(image[inside]) < 1.2
+
+
+def test_light_that_falls_off_has_no_seams() -> None:
+    y, x = np.mgrid[:120, :160]
+    image = np.repeat((60 + x * 0.6 + y * 0.4)[..., None], 3, axis=2).round().astype(np.uint8)
+    hole = boxes(160, 120, (60, 40, 100, 80))
+    filled = remove(image, hole, edges=Edges()).astype(int)
+    assert np.abs(filled - image)[hole[0]].mean() < 4
+    for axis in (0, 1):
+        assert np.abs(np.diff(filled, axis=axis)).max() <= 6
+
+
 def test_patches_do_the_same_again_and_at_the_edge_of_the_image() -> None:
     fabric, hole = stripes(120, 90), boxes(120, 90, (100, 60, 120, 90))
     first, again = (remove(fabric, hole, edges=Edges()) for _ in range(2))
