@@ -19,7 +19,17 @@ LABELME = "labelme==6.3.1"
 LABEL_STUDIO = ("label-studio==1.23.2",)
 # It does not say that it needs redis and rq.
 LABEL_STUDIO_ML = ("label-studio-ml==1.0.9", "redis", "rq")
-BENCHMARKS = ("cache", "cache_cuda", "default_quality", "label_studio", "polygons", "rle", "start", "video")
+BENCHMARKS = (
+    "cache",
+    "cache_cuda",
+    "default_quality",
+    "inpaint",
+    "label_studio",
+    "polygons",
+    "rle",
+    "start",
+    "video",
+)
 # A torch and a torchvision that match: the newest pair of CUDA builds, which import on machines without a GPU too.
 REFERENCES = ("torch", "torchvision", "segment-anything==1.0", "segment-anything-hq==0.3", "timm", "transformers>=5,<6")
 

@@ -218,6 +218,15 @@ def test_a_cut_out_keeps_colours_and_fades_inside_the_mask_only() -> None:
     assert cut_out(image, mask, crop=True).shape == (30, 30, 4)
 
 
+@pytest.mark.parametrize("feather", [-1, -2, float("nan"), float("inf")])
+def test_a_rim_that_fades_over_no_number_of_pixels_is_refused(feather: float) -> None:
+    image, mask = noise(60, 50), boxes(60, 50, (10, 10, 40, 40))
+    with pytest.raises(InputError, match="feather"):
+        cut_out(image, mask, feather)
+    with pytest.raises(InputError, match="feather"):
+        replace_background(image, mask, (255, 255, 255), feather=feather)
+
+
 def test_a_cut_out_does_not_fade_where_the_image_ends() -> None:
     rgba = cut_out(noise(60, 50), np.ones((50, 60), bool), feather=5)
     assert (rgba[..., 3] == 255).all()
@@ -423,6 +432,7 @@ def test_replaced_text_lies_in_the_old_box_in_the_old_colour() -> None:
         (["fill", "--box", "1,2,30,40"], "give --pipeline"),
         (["replace-background", "--box", "1,2,30,40"], "one of --colour, --picture and --pipeline"),
         (["replace-background", "--box", "1,2,30,40", "--colour", "reddish"], "such as white"),
+        (["replace-background", "--box", "1,2,30,40", "--colour", "white", "--feather", "-2"], "not in the range"),
         (["edit-text", "--source", "rapid"], "unknown prompt source 'rapid'"),
     ],
 )

@@ -38,6 +38,7 @@ def replace_background(
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used; no mask at all, or nothing but mask.
+        InputError: a feather that is no number of pixels, or no colour.
         SamovarError: whatever the painter raises.
     """
     picture = Image(image)

@@ -9,6 +9,7 @@ import click
 
 from samovar_adapters.inpaint.options import (
     COLOUR,
+    FEATHER,
     OFFSET,
     edge_options,
     edges_of,
@@ -76,7 +77,7 @@ def fill(images: tuple[str, ...], **given: Any) -> int:
 
 @inpaint.command(name="replace-background")
 @job_options
-@click.option("--feather", type=float, default=1, show_default=True, help="Pixels over which the object's rim fades.")
+@click.option("--feather", type=FEATHER, default=1, show_default=True, help="Pixels over which the object's rim fades.")
 @click.option("--colour", type=COLOUR, help="One colour, such as white or #ffeedd.")
 @click.option("--picture", metavar="FILE", help="Another picture, scaled to cover the image.")
 @pipeline_options
@@ -119,7 +120,7 @@ def move(images: tuple[str, ...], method: str, by: tuple[int, int], **given: Any
 
 @inpaint.command(name="cut-out")
 @job_options
-@click.option("--feather", type=float, default=1, show_default=True, help="Pixels over which its rim fades out.")
+@click.option("--feather", type=FEATHER, default=1, show_default=True, help="Pixels over which its rim fades out.")
 @click.option("--crop", is_flag=True, help="Only the part inside its box.")
 def cut_out(images: tuple[str, ...], feather: float, crop: bool, **given: Any) -> int:
     """Cut an object out, on a transparent background.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import InputError, MaskError
+from samovar.errors import MaskError
 from samovar.image import Image
 from samovar_adapters.inpaint.classical import ClassicalPainter
 from samovar_adapters.inpaint.masks import MasksLike, as_masks
@@ -82,13 +82,12 @@ def cut_out(image: ImageLike, masks: MasksLike, feather: float = 1, *, crop: boo
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used; no mask at all.
+        InputError: a feather that is no number of pixels.
     """
     picture = Image(image)
     found = as_masks(masks, picture.width, picture.height)
     if not len(found):
         raise MaskError("nothing to cut out: there is no mask; prompt for the object")
-    if not 0 <= feather < 1 << 15:
-        raise InputError(f"feather must be a number of pixels from 0 to 32767; got {feather!r}")
     region = Region.within(found.union(), feather)
     box = region.box if crop else (0, 0, picture.width, picture.height)
     alpha = np.rint(region.inside(box) * 255).astype(np.uint8)

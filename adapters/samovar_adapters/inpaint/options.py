@@ -21,6 +21,7 @@ else:
 
 __all__ = [
     "COLOUR",
+    "FEATHER",
     "OFFSET",
     "edge_options",
     "edges_of",
@@ -63,6 +64,7 @@ class _Colour(_ParamType):
 
 COLOUR = _Colour()
 OFFSET = _Offset()
+FEATHER = click.FloatRange(min=0, max=32767)
 
 
 def job_options(command: Command) -> Command:

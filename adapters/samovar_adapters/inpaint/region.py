@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.errors import InputError
 from samovar.masks import Masks
 
 __all__ = ["Box", "Region"]
@@ -58,7 +59,12 @@ class Region:
         """One non-empty mask that fades out over its outermost `feather` pixels, but not where the image ends.
 
         Nothing beyond the mask is taken along, so that a cut-out has no halo of what was behind it.
+
+        Raises:
+            InputError: a feather that is no number of pixels.
         """
+        if not 0 <= feather < 1 << 15:
+            raise InputError(f"feather must be a number of pixels from 0 to 32767; got {feather!r}; 0 is for none")
         (crop, x, y), *_ = mask.crops()
         height, width = crop.shape
         # A rim of background where the image goes on beyond the box; none where the image itself ends.
