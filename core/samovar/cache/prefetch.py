@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +15,9 @@ from samovar.cache.forks import on_fork
 __all__ = ["Ahead"]
 
 T = TypeVar("T")
+
+_LAST = 60.0
+"""Seconds that the process waits at its end for the item at hand."""
 
 
 class Ahead(Generic[T]):
@@ -29,6 +34,8 @@ class Ahead(Generic[T]):
         self._thread: threading.Thread | None = None
         self._closed = False
         on_fork(self._renew)
+        # The thread is a daemon: killed inside a model's native code at exit, it would take the process down with it.
+        atexit.register(_finish, weakref.ref(self))
 
     def put(self, items: list[T]) -> None:
         """Queue `items`, first one first."""
@@ -65,3 +72,11 @@ class Ahead(Generic[T]):
                 item = self._waiting.popleft()
             with suppress(Exception):
                 self._work(item)
+
+
+def _finish(ahead: weakref.ref[Ahead[T]]) -> None:
+    """Forget what waits, and let what is being worked on end."""
+    found = ahead()
+    if found is not None:
+        found.close()
+        found.wait(_LAST)
