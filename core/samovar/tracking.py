@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from samovar.cache import Cache
     from samovar.image import Image
     from samovar.masks import Masks
     from samovar.prompts import Ident, Prompt, PromptsLike
@@ -48,6 +49,9 @@ class Tracker(Protocol):
         What was learned of the object from here on builds on the correction. Raises InputError for an unknown id.
         """
 
+    def prefetch(self, frames: Iterable[Image]) -> None:
+        """A hint that these frames come next: what can be made of them beforehand is made in the background."""
+
     def snapshot(self) -> Snapshot:
         """All that `restore` needs to go on after the latest frame."""
 
@@ -59,5 +63,10 @@ class Tracker(Protocol):
 class VideoSegmenter(Protocol):
     """A segmenter that has a tracker of its own, such as one with a memory of earlier frames."""
 
-    def tracker(self) -> Tracker:
-        """A new tracker with this segmenter's weights."""
+    def tracker(self, cache: Cache | None = None) -> Tracker:
+        """A new tracker with this segmenter's weights.
+
+        Args:
+            cache: what it encodes frames through, so that following something else through a video encodes nothing;
+                None: nothing is kept.
+        """

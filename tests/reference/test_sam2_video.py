@@ -18,11 +18,12 @@ pytest.importorskip("sam2", reason="nox -s reference installs the package to com
 import torch
 from PIL import Image as Pillow
 from sam2.build_sam import build_sam2_video_predictor
-from transformers import Sam2VideoConfig
 
 from samovar import Image, Masks, Prompt
 from samovar.errors import InputError, PromptError
 from samovar.tracking import Tracker
+from samovar_plugins.sam2.catalogue import MODELS
+from samovar_plugins.sam2.loading import assemble
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.video import memory_tracker
 from tests.adapters.video.clips import ball, clip, meadow
@@ -63,17 +64,9 @@ def reference() -> Any:
 
 @pytest.fixture
 def ours(reference: Any) -> MemoryTracker:
-    vision = {"image_size": [SIDE, SIDE], "backbone_feature_sizes": [[SIDE // s, SIDE // s] for s in (4, 8, 16)]}
-    config = Sam2VideoConfig(
-        image_size=SIDE,
-        vision_config={
-            **vision,
-            "backbone_config": {"model_type": "sam2_hiera_det_model", "image_size": [SIDE, SIDE]},
-        },
-        prompt_encoder_config={"image_size": SIDE},
-        memory_attention_rope_feat_sizes=[SIDE // 16, SIDE // 16],
-    )
-    return memory_tracker(config, reference.state_dict(), device="cpu", dtype=torch.float32)
+    tensors, layout = reference.state_dict(), next(model.layout for model in MODELS if model.name == "sam2.1-tiny")
+    encoder = assemble(layout, tensors, fingerprint="x", device="cpu", dtype=torch.float32, frame=SIDE)
+    return memory_tracker(tensors, encoder, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +155,8 @@ def test_memory_stays_flat(ours: MemoryTracker) -> None:
         kept = ours._session.output_dict_per_obj[0]["non_cond_frame_outputs"]
         sizes.append(sum(value.nbytes for out in kept.values() for value in out.values() if torch.is_tensor(value)))
     assert sizes[-1] == sizes[20]
-    assert len(ours._session.processed_frames) == 1
+    assert len(ours._session.cache._vision_features) == 1
+    assert ours._session.processed_frames is None
 
 
 def test_what_cannot_be_done_is_said(ours: MemoryTracker) -> None:

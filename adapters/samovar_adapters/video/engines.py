@@ -36,7 +36,7 @@ def open_tracker(runtime: Runtime, engine: str = "auto", detector: PromptSource 
         return DetectionTracker(runtime, detector)
     segmenter = runtime.segmenter
     if isinstance(segmenter, VideoSegmenter) and engine != "propagate":
-        return segmenter.tracker()
+        return segmenter.tracker(runtime.cache)
     if engine == "memory":
         raise InputError(
             f"{runtime.name} has no memory of earlier frames; use engine propagate, or a SAM 2 video model"

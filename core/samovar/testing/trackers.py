@@ -73,6 +73,7 @@ class TrackerTests:
         one, other = new_tracker(), new_tracker()
         for tracker in (one, other):
             tracker.start(frames[0], [_first(), _second()])
+        one.prefetch(frames[1:3])
         for frame in frames[1:3]:
             _assert_same(one.step(frame), other.step(frame))
 

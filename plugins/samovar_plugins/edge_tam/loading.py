@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from samovar.errors import MissingExtraError
@@ -11,19 +12,22 @@ from samovar_plugins.edge_tam.names import canonical
 from samovar_plugins.sam.checkpoint import read_contents
 from samovar_plugins.sam.loading import building, choose_dtype, fingerprint, require
 from samovar_plugins.sam2.names import split_points
+from samovar_plugins.sam2.with_memory import WithMemory
 from samovar_plugins.weights import locate
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from samovar.cache import Cache
     from samovar_plugins.sam.segmenter import SamSegmenter
+    from samovar_plugins.sam2.memory import MemoryTracker
 
-__all__ = ["assemble", "load_edge_tam"]
+__all__ = ["assemble", "load_edge_tam", "with_memory"]
 
 
-def load_edge_tam(name: str, *, weights: str | None, device: str, dtype: str) -> SamSegmenter:
-    """EdgeTAM, ready on `device`.
+def load_edge_tam(name: str, *, weights: str | None, device: str, dtype: str) -> WithMemory:
+    """EdgeTAM, ready on `device`, with its own tracker for video, which is loaded when it is asked for.
 
     Args:
         name: "edge-tam".
@@ -45,7 +49,19 @@ def load_edge_tam(name: str, *, weights: str | None, device: str, dtype: str) ->
     contents = read_contents(path)
     require(path, contents, name, *recognise(canonical(contents.shapes)))
     tensors = split_points(canonical(load_tensors(path, contents)))
-    return assemble(tensors, fingerprint=fingerprint(name, path, chosen), device=device, dtype=chosen)
+    segmenter = assemble(tensors, fingerprint=fingerprint(name, path, chosen), device=device, dtype=chosen)
+    return with_memory(segmenter, partial(load_tensors, path, contents), chosen)
+
+
+def with_memory(segmenter: SamSegmenter, load: Callable[[], Mapping[str, Tensor]], dtype: torch.dtype) -> WithMemory:
+    """The segmenter with a tracker of the same weights, which `load` reads when the tracker is asked for."""
+
+    def tracker(cache: Cache | None) -> MemoryTracker:
+        from samovar_plugins.edge_tam.memory import memory_tracker
+
+        return memory_tracker(load(), segmenter, cache, dtype=dtype)
+
+    return WithMemory(segmenter, tracker)
 
 
 def assemble(

@@ -95,6 +95,11 @@ class SamSegmenter:
         """Where it runs."""
         return self._device
 
+    @property
+    def side(self) -> int:
+        """Of the square that the encoder takes, in pixels."""
+        return self._parts.encoder.frame
+
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         """One embedding an image. On a CPU one image at a time: a larger batch would not fit the cache any better."""
         step = 1 if self._device == "cpu" else 8

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from samovar.cache import Cache
     from samovar_plugins.sam.segmenter import SamSegmenter
     from samovar_plugins.sam2.layout import Layout
     from samovar_plugins.sam2.memory import MemoryTracker
@@ -53,11 +54,10 @@ def load_sam2(name: str, *, weights: str | None, device: str, dtype: str) -> Wit
         model.layout, tensors, fingerprint=fingerprint(name, path, chosen), device=device, dtype=chosen
     )
 
-    def tracker() -> MemoryTracker:
-        from samovar_plugins.sam2.video import memory_tracker, video_config
+    def tracker(cache: Cache | None) -> MemoryTracker:
+        from samovar_plugins.sam2.video import memory_tracker
 
-        known = load_tensors(path, contents)
-        return memory_tracker(video_config(model, split_points(canonical(known))), known, device=device, dtype=chosen)
+        return memory_tracker(load_tensors(path, contents), segmenter, cache, dtype=chosen)
 
     return WithMemory(segmenter, tracker)
 
@@ -69,13 +69,19 @@ def check_contents(path: Path, contents: Contents, model: Model) -> None:
 
 
 def assemble(
-    layout: Layout, tensors: Mapping[str, Tensor], *, fingerprint: str, device: str, dtype: torch.dtype
+    layout: Layout,
+    tensors: Mapping[str, Tensor],
+    *,
+    fingerprint: str,
+    device: str,
+    dtype: torch.dtype,
+    frame: int = 1024,
 ) -> SamSegmenter:
-    """A segmenter from tensors under Meta's names. Raises WeightsError if one is missing."""
+    """A segmenter from tensors under Meta's names, for a frame of that side. Raises WeightsError if one is missing."""
     from samovar_plugins.sam.layers import State
     from samovar_plugins.sam.segmenter import SamSegmenter
     from samovar_plugins.sam2.networks import build
 
     with building():
-        parts = build(layout, State(tensors, device, dtype))
+        parts = build(layout, State(tensors, device, dtype), frame)
     return SamSegmenter(parts, fingerprint=fingerprint, device=device, dtype=dtype)

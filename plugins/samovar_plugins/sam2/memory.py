@@ -1,8 +1,8 @@
 """`MemoryTracker`: SAM 2's own tracker, with its memory of earlier frames, fed one frame at a time.
 
-The networks are Hugging Face's (transformers). The bookkeeping around them is done here and not by their session, which
-keeps every frame and every output for good, runs all objects again when one is added, and forgets, when a mask is
-corrected by a click, what the mask was before.
+The networks behind the encoder are Hugging Face's (transformers). The bookkeeping around them is done here and not by
+their session, which keeps every frame and every output for good, runs all objects again when one is added, and forgets,
+when a mask is corrected by a click, what the mask was before.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
 
+from samovar.cache import Cache
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
 from samovar.tracking import Snapshot
+from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2 import saved
 
 __all__ = ["MemoryTracker"]
@@ -51,24 +53,27 @@ class MemoryTracker:
     than 17 frames is kept but the frames in which somebody prompted, so memory does not grow with the video's length.
 
     Args:
-        model: a `Sam2VideoModel`, or another of transformers' with the same inside.
+        model: a `Sam2VideoModel`, or another of transformers' with the same inside. Its vision encoder is not used.
         session: makes a new, empty session of that model's kind: `session(height, width)`.
-        mean, std: of the pixels, 0…1, that the model was trained with.
+        encoder: encodes frames: "image", "middle" and "fine", as SAM 2's decoder takes them.
+        cache: what frames are encoded through; None: nothing is kept.
+        whole: whether one step of the model ends with its memory of the frame (EdgeTAM's), or leaves that to be done.
     """
 
     def __init__(
         self,
         model: Any,
         session: Callable[[int, int], Any],
+        encoder: SamSegmenter,
+        cache: Cache | None = None,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        device: str,
         dtype: torch.dtype,
+        whole: bool = False,
     ) -> None:
-        self._model, self._new_session = model, session
-        self._mean, self._std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
-        self._device, self._dtype = device, dtype
+        self._model, self._new_session, self._whole = model, session, whole
+        self._encoder, self._cache = encoder, cache or Cache.open("off")
+        self._device, self._dtype = encoder.device, dtype
+        self._places = _places(model).to(self._device, dtype)
         self._session: Any = None
         self._frame: Image | None = None
         self._number = 0
@@ -160,6 +165,10 @@ class MemoryTracker:
             latest = {**memory[place]["cond_frame_outputs"], **memory[place]["non_cond_frame_outputs"]}[self._number]
             self._logits[place], self._scores[place] = latest["pred_masks"], latest["object_score_logits"]
 
+    def prefetch(self, frames: Iterable[Image]) -> None:
+        """See `samovar.tracking.Tracker.prefetch`."""
+        self._cache.prefetch([self._small(frame) for frame in frames], self._encoder)
+
     def logits(self) -> dict[Ident, NDArray[np.float32]]:
         """Each object's low-resolution mask logits in the latest frame, h×w float32."""
         return {one.id: self._logits[one.place][0, 0].float().cpu().numpy() for one in self._objects}
@@ -167,13 +176,22 @@ class MemoryTracker:
     # ------------------------------------------------------------------------------------------------- inside
 
     def _look_at(self, frame: Image) -> None:
-        side = int(self._model.image_size)
-        # Resized as Meta's predictor does it; results differ visibly with another filter.
-        small = np.array(Pillow.fromarray(frame.pixels).resize((side, side)))
-        pixels = (torch.from_numpy(small).permute(2, 0, 1).float() / 255 - self._mean) / self._std
-        self._session.processed_frames = {}
-        self._session.add_new_frame(pixels[None], self._number)
+        """Encode the frame, and put its features where the model looks for those that it has made itself."""
+        (embedding,) = self._cache.get_or_encode([self._small(frame)], self._encoder).embeddings
+        fine, middle, image = (
+            self._encoder.tensor(embedding, name).to(self._dtype).flatten(1).t()[:, None]
+            for name in ("fine", "middle", "image")
+        )
+        # What stands for "no memory" is part of the embedding; the model adds it, or a memory, itself.
+        features = {"vision_feats": [fine, middle, image - self._model.no_memory_embedding[0].detach()]}
+        self._session.cache.cache_vision_features(self._number, features | {"vision_pos_embeds": [self._places]})
         self._frame = frame
+
+    def _small(self, frame: Image) -> Image:
+        """The frame in the encoder's square, resized as Meta's predictor does it; another filter makes a difference."""
+        side = self._encoder.side
+        small = Pillow.fromarray(frame.pixels).resize((side, side), Pillow.Resampling.BICUBIC)
+        return Image(np.asarray(small), name=frame.name)
 
     def _prompt(self, one: _Object, prompt: Prompt) -> None:
         """Ask for the object in the latest frame."""
@@ -212,6 +230,7 @@ class MemoryTracker:
             first = asked and number not in session.frames_tracked_per_obj[place]
             earlier = kept["cond_frame_outputs"].get(number) or kept["non_cond_frame_outputs"].get(number)
             again = points is not None and earlier is not None
+            whole = {"run_mem_encoder": not asked} if self._whole else {}
             out = self._model._run_single_frame_inference(
                 inference_session=session,
                 obj_idx=place,
@@ -223,24 +242,25 @@ class MemoryTracker:
                 reverse=False,
                 prev_sam_mask_logits=earlier["pred_masks"].clamp(-_MOST, _MOST) if again else None,
                 streaming=True,
+                **whole,
             )
             if not first:
                 session.frames_tracked_per_obj[place][number] = {"reverse": False}
-            high = out.pop("high_res_masks")
+            high = out.pop("high_res_masks", None)
             if asked:  # Meta's predictor remembers what was asked for from the small mask
                 side = int(self._model.image_size)
                 high = functional.interpolate(
                     out["pred_masks"].float(), (side, side), mode="bilinear", align_corners=False
                 )
+            if high is not None:
+                features = session.cache.get_vision_features(number)["vision_feats"]
+                out["maskmem_features"], out["maskmem_pos_enc"] = self._model._encode_new_memory(
+                    current_vision_feats=features[-1],
+                    pred_masks_high_res=high.to(self._dtype),
+                    object_score_logits=out["object_score_logits"],
+                    is_mask_from_pts=asked,
+                )
             session.store_output(place, number, output_value=out, is_conditioning_frame=first)
-            self._model._batch_encode_memories(
-                inference_session=session,
-                frame_idx=number,
-                objects_needing_memory_encoding=[place],
-                high_res_masks_for_memory=[high.to(self._dtype)],
-                object_score_logits_for_memory=[out["object_score_logits"]],
-                is_mask_from_pts_per_obj=[asked],
-            )
             self._logits[place], self._scores[place] = out["pred_masks"], out["object_score_logits"]
 
     def _forget(self) -> None:
@@ -285,3 +305,11 @@ class MemoryTracker:
             raise PromptError("every object needs an id of its own; got one twice; leave ids out to have them numbered")
         free = (number for number in range(1, len(ids) + len(taken) + 1) if number not in taken)
         return [next(free) if one is None else one for one in ids]
+
+
+def _places(model: Any) -> Tensor:
+    """L×1×C float32: the sine encoding of every place on the grid of a model's coarsest features."""
+    height, width = model.backbone_feature_sizes[-1]
+    sine = type(model.memory_encoder.position_encoding)(model.hidden_dim // 2, normalize=True)
+    encoded: Tensor = sine(torch.Size((1, model.hidden_dim, height, width)), "cpu", torch.float32)
+    return encoded.flatten(2).permute(2, 0, 1)

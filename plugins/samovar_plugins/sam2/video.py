@@ -1,80 +1,100 @@
-"""SAM 2's video model from the tensors of a checkpoint."""
+"""SAM 2's tracker with memory from the tensors of a checkpoint, on the encoder that images have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from samovar.cache import Cache
 from samovar.errors import MissingExtraError, WeightsError
+from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.video_names import renamed
 
-if TYPE_CHECKING:
-    from samovar_plugins.sam2.catalogue import Model
+__all__ = ["canonical", "memory_tracker", "session_of", "transformers_module", "vision_config", "with_weights"]
 
-__all__ = ["memory_tracker", "video_config"]
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _POINTS = "sam_prompt_encoder.point_embeddings"
 
-
-def video_config(model: Model, tensors: Mapping[str, Tensor]) -> Any:
-    """The transformers configuration of a published model. Raises MissingExtraError."""
-    layout = model.layout
-    widths = [model.width * 2**stage for stage in range(len(layout.stages))]
-    background = tensors["image_encoder.trunk.pos_embed"].shape[-2:]
-    backbone = {
-        "model_type": "sam2_hiera_det_model",
-        "hidden_size": model.width,
-        "num_attention_heads": layout.heads,
-        "window_positional_embedding_background_size": list(background),
-        "blocks_per_stage": list(layout.stages),
-        "embed_dim_per_stage": widths,
-        "num_attention_heads_per_stage": [layout.heads * 2**stage for stage in range(len(layout.stages))],
-        "window_size_per_stage": list(layout.windows),
-        "global_attention_blocks": list(layout.everywhere),
-    }
-    return _transformers("configuration_sam2_video").Sam2VideoConfig(
-        vision_config={"backbone_config": backbone, "backbone_channel_list": widths[::-1]},
-        enable_temporal_pos_encoding_for_object_pointers=model.later,
-        enable_occlusion_spatial_embedding=model.later,
-    )
+# transformers builds no video model without an encoder, so it builds the least of them.
+_LEAST = {
+    "model_type": "sam2_hiera_det_model",
+    "hidden_size": 8,
+    "num_attention_heads": 1,
+    "blocks_per_stage": [1, 1, 1, 1],
+    "embed_dim_per_stage": [8, 8, 8, 8],
+    "num_attention_heads_per_stage": [1, 1, 1, 1],
+    "window_size_per_stage": [8, 4, 2, 1],
+    "global_attention_blocks": [],
+}
 
 
-def memory_tracker(config: Any, tensors: Mapping[str, Tensor], *, device: str, dtype: torch.dtype) -> MemoryTracker:
-    """A tracker from a transformers `Sam2VideoConfig` and tensors under Meta's names.
+def memory_tracker(
+    tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None = None, *, dtype: torch.dtype
+) -> MemoryTracker:
+    """A tracker from the tensors of a checkpoint of SAM 2 or 2.1, under Meta's names or Hugging Face's.
+
+    Args:
+        encoder: the segmenter of the same weights, which encodes frames.
+        cache: what frames are encoded through.
 
     Raises:
         MissingExtraError: transformers is not installed.
         WeightsError: a tensor is missing, or of another shape.
     """
-    module = _transformers("modeling_sam2_video")
-    model = module.Sam2VideoModel(config)
+    known = canonical(tensors, renamed)
+    side = encoder.side
+    later = "no_obj_embed_spatial" in known
+    config = transformers_module("sam2_video", "configuration").Sam2VideoConfig(
+        image_size=side,
+        vision_config=vision_config(side),
+        prompt_encoder_config={"image_size": side},
+        memory_attention_rope_feat_sizes=[side // 16, side // 16],
+        enable_temporal_pos_encoding_for_object_pointers=later,
+        enable_occlusion_spatial_embedding=later,
+    )
+    module = transformers_module("sam2_video", "modeling")
+    model = with_weights(module.Sam2VideoModel(config), known, renamed, encoder.device, dtype)
+    session = session_of(module.Sam2VideoInferenceSession, encoder.device, dtype)
+    return MemoryTracker(model, session, encoder, cache, dtype=dtype)
+
+
+def vision_config(side: int) -> dict[str, Any]:
+    """Of an encoder whose features are those of SAM 2's for a square of that side, and which is never run."""
+    return {
+        "model_type": "sam2_vision_model",
+        "backbone_config": {**_LEAST, "image_size": [side, side]},
+        "backbone_channel_list": [8, 8, 8, 8],
+        "backbone_feature_sizes": [[side // stride, side // stride] for stride in (4, 8, 16)],
+    }
+
+
+def with_weights(
+    model: Any, tensors: Mapping[str, Tensor], rename: Callable[[str], str], device: str, dtype: torch.dtype
+) -> Any:
+    """One of transformers' video models, without its encoder and with the tensors that `rename` of its names finds.
+
+    Raises WeightsError if one is missing, or of another shape.
+    """
+    model.vision_encoder = None
     state = {}
     for name, wanted in model.state_dict().items():
-        found = _tensor(tensors, renamed(name))
+        found = tensors.get(rename(name))
         if found is None or found.shape != wanted.shape:
             got = "nothing" if found is None else "×".join(map(str, found.shape))
-            raise WeightsError(f"expected {renamed(name)} of {'×'.join(map(str, wanted.shape))}; got {got}")
+            raise WeightsError(f"expected {rename(name)} of {'×'.join(map(str, wanted.shape))}; got {got}")
         state[name] = found
     model.load_state_dict(state)
-    model = model.to(device=device, dtype=dtype).eval()
-    session = partial(_session, module.Sam2VideoInferenceSession, device, dtype)
-    return MemoryTracker(model, session, mean=_MEAN, std=_STD, device=device, dtype=dtype)
+    return model.to(device=device, dtype=dtype).eval()
 
 
-def _transformers(part: str) -> Any:
-    try:
-        return import_module(f"transformers.models.sam2_video.{part}")
-    except ImportError as error:
-        raise MissingExtraError(
-            f'the memory engine needs transformers ({error}); run: pip install "samovar[sam2-video]"'
-        ) from error
+def session_of(kind: Any, device: str, dtype: torch.dtype) -> Callable[[int, int], Any]:
+    """Makes empty sessions of one of transformers' kinds, for videos of a height and a width."""
+    return partial(_session, kind, device, dtype)
 
 
 def _session(kind: Any, device: str, dtype: torch.dtype, height: int, width: int) -> Any:
@@ -88,8 +108,24 @@ def _session(kind: Any, device: str, dtype: torch.dtype, height: int, width: int
     )
 
 
-def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor | None:
-    if name == f"{_POINTS}.weight" and name not in tensors:  # Meta has one tensor for each of the four kinds
-        parts = [tensors.get(f"{_POINTS}.{kind}.weight") for kind in range(4)]
-        return torch.cat([part for part in parts if part is not None])
-    return tensors.get(name)
+def transformers_module(family: str, part: str) -> Any:
+    """The module `part` ("configuration" or "modeling") of a family of models. Raises MissingExtraError."""
+    try:
+        return import_module(f"transformers.models.{family}.{part}_{family}")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'the memory engine needs transformers ({error}); run: pip install "samovar[sam2-video]"'
+        ) from error
+
+
+def canonical(tensors: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
+    """The tensors under Meta's names, but with those of the four kinds of points as one.
+
+    Args:
+        rename: from Hugging Face's names, which `tensors` may have.
+    """
+    known = dict(tensors)
+    if any(name.startswith("vision_encoder.") for name in tensors):
+        known = {rename(name): tensor for name, tensor in tensors.items()}
+    parts = [known[name] for kind in range(4) if (name := f"{_POINTS}.{kind}.weight") in known]
+    return known | {f"{_POINTS}.weight": torch.cat(parts)} if parts else known

@@ -61,7 +61,8 @@ def load_sam3(name: str, *, weights: str | None, device: str, dtype: str) -> Sam
         parts = build(detector.trunk, State(tensors, device, chosen), vit.image_size, vit.patch_size)
     mark = fingerprint(name, path, chosen)
     visual = SamSegmenter(parts, fingerprint=mark, device=device, dtype=chosen)
-    return Sam3Segmenter(visual, detector, partial(memory_tracker, folder, device=device, dtype=chosen))
+    memory = partial(load_tensors, path, contents, "tracker_model.")
+    return Sam3Segmenter(visual, detector, partial(memory_tracker, folder, memory, visual, chosen))
 
 
 def _folder(path: Path) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from samovar.cache import Cache
 from samovar.embedding import Embedding
 from samovar.image import Image
 from samovar.kinds import Kind
@@ -41,7 +42,7 @@ class Sam3Segmenter:
         memory: makes a tracker of the same weights; see `samovar.tracking.VideoSegmenter`.
     """
 
-    def __init__(self, visual: SamSegmenter, detector: Detector, memory: Callable[[], Tracker]) -> None:
+    def __init__(self, visual: SamSegmenter, detector: Detector, memory: Callable[[Cache | None], Tracker]) -> None:
         self.visual = visual
         self._memory = memory
         self._detector = detector
@@ -63,9 +64,9 @@ class Sam3Segmenter:
         """Where it runs."""
         return self.visual.device
 
-    def tracker(self) -> Tracker:
-        """A new tracker. Its model is loaded each time."""
-        return self._memory()
+    def tracker(self, cache: Cache | None = None) -> Tracker:
+        """A new tracker. What its model has besides the encoder is loaded each time."""
+        return self._memory(cache)
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         """One embedding an image."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,15 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 
 import samovar
 from samovar import Image, Prompt, Runtime
+from samovar.cache import Cache, MemoryTier
+from samovar.embedding import Embedding
 from samovar.errors import InputError, WeightsError
 from samovar.tracking import VideoSegmenter
+from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.video import memory_tracker
 from samovar_plugins.sam2.video_names import renamed
+from samovar_plugins.sam2.with_memory import WithMemory
 
 POINTS = "sam_prompt_encoder.point_embeddings"
 
@@ -68,7 +74,40 @@ def test_a_restored_tracker_goes_on_exactly_as_the_saved_one(sam: Runtime) -> No
         other.restore({"state": np.array("{}")})
 
 
-def test_a_missing_tensor_is_named(tensors: dict[str, torch.Tensor]) -> None:
+def test_following_something_else_encodes_nothing(sam: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, encoded = SamSegmenter.encode, []
+
+    def counted(self: SamSegmenter, images: Sequence[Image]) -> list[Embedding]:
+        encoded.extend(images)
+        return encode(self, images)
+
+    monkeypatch.setattr(SamSegmenter, "encode", counted)
+    random = np.random.default_rng(0)
+    frames = [Image(random.integers(0, 255, (60, 80, 3), np.uint8)) for _ in range(2)]
+    cache = Cache([MemoryTier(1 << 28)], placement="always")
+    assert isinstance(sam.segmenter, VideoSegmenter)
+    for prompt in (Prompt(box=(5, 5, 40, 40)), Prompt(points=[[60, 30]])):
+        tracker = sam.segmenter.tracker(cache)
+        tracker.prefetch(frames)
+        tracker.start(frames[0], prompt)
+        tracker.step(frames[1])
+    assert len(encoded) == 2
+
+
+def test_the_names_of_hugging_face_are_understood(tensors: dict[str, torch.Tensor], sam: Runtime) -> None:
+    config = Sam2VideoConfig(
+        enable_temporal_pos_encoding_for_object_pointers=True, enable_occlusion_spatial_embedding=True
+    )
+    known = {**tensors, f"{POINTS}.weight": torch.cat([tensors[f"{POINTS}.{kind}.weight"] for kind in range(4)])}
+    theirs = {name: known[renamed(name)] for name in Sam2VideoModel(config).state_dict()}
+    assert isinstance(sam.segmenter, WithMemory)
+    ours, other = (memory_tracker(one, sam.segmenter.segmenter, dtype=torch.float32) for one in (tensors, theirs))
+    for name, tensor in ours._model.state_dict().items():
+        assert torch.equal(tensor, other._model.state_dict()[name]), name
+
+
+def test_a_missing_tensor_is_named(tensors: dict[str, torch.Tensor], sam: Runtime) -> None:
     torn = {name: tensor for name, tensor in tensors.items() if name != "maskmem_tpos_enc"}
+    assert isinstance(sam.segmenter, WithMemory)
     with pytest.raises(WeightsError, match="expected maskmem_tpos_enc of 7×1×1×64; got nothing"):
-        memory_tracker(Sam2VideoConfig(), torn, device="cpu", dtype=torch.float32)
+        memory_tracker(torn, sam.segmenter.segmenter, dtype=torch.float32)

@@ -14,18 +14,19 @@ __all__ = ["read_ahead"]
 _AHEAD = 4  # frames
 
 
-def read_ahead(frames: Iterable[Frame], hint: Callable[[list[Image]], None]) -> Generator[Frame]:
+def read_ahead(frames: Iterable[Frame], hint: Callable[[list[Image]], None], *, known: int = 0) -> Generator[Frame]:
     """The same frames, a few of them decoded in the background, in order.
 
     Args:
-        hint: told of every frame as soon as it is there, such as `Runtime.prefetch`, to encode it meanwhile.
+        hint: told of frames as soon as they are there, such as `Tracker.prefetch`, to encode them meanwhile.
+        known: how many frames at the beginning have their masks already, and need no encoding.
     """
     source = iter(frames)
     waiting: deque[Future[Frame | None]] = deque()
 
     def read() -> Frame | None:
         frame = next(source, None)
-        if frame is not None:
+        if frame is not None and frame.number >= known:
             hint([frame.image])
         return frame
 
