@@ -12,6 +12,7 @@ from samovar import Image, Masks, Prompt, Runtime
 from samovar.errors import InputError, PromptError
 from samovar.testing import TrackerTests
 from samovar.tracking import Tracker
+from samovar_adapters.video.propagate.belief import clean
 from samovar_adapters.video.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 
@@ -66,6 +67,28 @@ def test_what_leaves_is_hidden_and_keeps_its_id_when_it_comes_back(sam: Runtime)
     assert (away.areas[1], away.scores[1]) == (0, 0)
     assert back.ids == (1, 2)
     assert iou(back, 1, truth[-1][1]) > 0.7
+
+
+def test_what_was_there_all_along_is_not_what_comes_back(sam: Runtime) -> None:
+    """The object leaves, and something like it, which nobody asked for, stays."""
+    ground = meadow()
+    look, inside = ball((190, 70, 60))
+    ground[75:108, 140:173][inside] = look[inside]
+    frames, truth = clip(ground, [ball(RED)], lambda n: [(30 - 12 * n, 50)], 12)
+    tracker = PropagateTracker(sam)
+    tracker.start(frames[0], mask_prompt(truth[0][0]))
+    found = [tracker.step(frame) for frame in frames[1:]]
+    assert [masks.areas[0] for masks in found[6:]] == [0] * 5
+
+
+def test_parts_stay_together_and_what_moves_away_is_another() -> None:
+    expected = np.zeros((60, 120), np.bool_)
+    expected[20:40, 10:100] = True
+    near, far = expected.copy(), expected.copy()
+    near[:, 40:45] = False
+    far[:, 40:80] = False
+    assert np.array_equal(clean(near, expected)[0], near)
+    assert np.array_equal(np.flatnonzero(clean(far, expected)[0].any(axis=0)), np.arange(10, 40))
 
 
 def test_objects_are_added_removed_and_corrected(sam: Runtime) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Appearance", "Place"]
+__all__ = ["Appearance", "Examples", "Place"]
 
-_EXAMPLES = 500  # of the object, and as many of its surroundings, kept a frame
+_EXAMPLES = 500  # of the object, as many of its surroundings and of the rest, kept a frame
 _RECENT = 4  # frames kept besides the first
 _SOFTNESS = 0.25  # difference of distances that makes one unit of log odds
 _MOST = 4.0  # log odds
@@ -41,16 +42,24 @@ class Place:
         return cv2.dilate((cover > 0.3).astype(np.uint8), disk) > 0
 
 
-@dataclass
-class Appearance:
-    """Examples from the first frame, which are never forgotten, and from a few recent ones.
+class Examples(NamedTuple):
+    """Cells of one frame: 13 numbers that describe each, then its place relative to the object.
 
     Attributes:
-        frames: for every kept frame, n×15 float32 examples of the object and m×15 of its surroundings: 13 numbers that
-            describe a cell, then its place relative to the object.
+        ours, theirs: n×15 and m×15 float32, of the object and of its surroundings.
+        elsewhere: k×15 float32, of all of the frame but the object.
     """
 
-    frames: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=list)
+    ours: NDArray[np.float32]
+    theirs: NDArray[np.float32]
+    elsewhere: NDArray[np.float32]
+
+
+@dataclass
+class Appearance:
+    """Examples from the first frame, which are never forgotten, and from a few recent ones."""
+
+    frames: list[Examples] = field(default_factory=list)
 
     def learn(
         self, cells: NDArray[np.float32], cover: NDArray[np.float32], place: Place, *, anew: bool = False
@@ -66,23 +75,29 @@ class Appearance:
         inside = inside if inside.any() else cover >= cover.max()
         around = near & (cover < _SURE)
         around = around if around.any() else cover < 0.5
-        pair = _some(rows[inside]), _some(rows[around])
-        self.frames = [pair] if anew or not self.frames else [self.frames[0], *self.frames[1:][1 - _RECENT :], pair]
+        apart = cover < _SURE
+        seen = Examples(_some(rows[inside]), _some(rows[around]), _some(rows[apart if apart.any() else around]))
+        self.frames = [seen] if anew or not self.frames else [self.frames[0], *self.frames[1:][1 - _RECENT :], seen]
 
     def odds(self, cells: NDArray[np.float32], where: NDArray[np.bool_], place: Place | None) -> NDArray[np.float32]:
-        """g×f float32 log odds of the object against its surroundings, the least possible outside `where`.
+        """g×f float32 log odds of the object against what is not it, the least possible outside `where`.
 
         Args:
-            place: where the object is expected; None to go by looks alone, wherever it may be.
+            place: where the object is expected, to tell it from its surroundings there; None to go by looks alone,
+                wherever it may be, and to tell it from everything else that has been seen.
         """
         odds = np.full(where.shape, -_MOST, np.float32)
-        width = cells.shape[2] if place is None else None
-        asked = (cells if place is None else _rows(cells, place))[where]
-        if len(asked):
-            ours, theirs = (
-                _nearest(asked, np.concatenate([pair[k][:, :width] for pair in self.frames])) for k in (0, 1)
-            )
-            odds[where] = np.clip((theirs - ours) / _SOFTNESS, -_MOST, _MOST)
+        if not where.any():
+            return odds
+        if place is None:
+            asked, width = cells[where], cells.shape[2]
+            others = [part[:, :width] for seen in self.frames for part in (seen.theirs, seen.elsewhere)]
+        else:
+            asked, width = _rows(cells, place)[where], None
+            others = [seen.theirs for seen in self.frames]
+        ours = _nearest(asked, np.concatenate([seen.ours[:, :width] for seen in self.frames]))
+        theirs = _nearest(asked, np.concatenate(others))
+        odds[where] = np.clip((theirs - ours) / _SOFTNESS, -_MOST, _MOST)
         return odds
 
 

@@ -17,6 +17,7 @@ Field = NDArray[np.float32]
 _RADIUS, _EDGE = 4, 5e-4  # of the guided filter: pixels, and squared contrast that it keeps
 _SOFT = 1.5  # pixels over which a mask's edge fades
 _ISLAND = 0.02  # share of the mask that a part needs to stay
+_GAP = 1.0  # of the mask's size, the square root of its area: how far a part may be from the largest one
 _HOLE = 0.01  # share of the frame below which a hole is filled
 
 
@@ -64,12 +65,20 @@ def compete(odds: Sequence[Field], others: Sequence[Field] = ()) -> list[Field]:
 
 
 def clean(mask: NDArray[np.bool_], expected: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Field]:
-    """The mask without islands where nothing was expected and without small holes; and the same with soft edges."""
+    """The mask without islands far off or where nothing was expected, without small holes; and with soft edges.
+
+    An object may be in parts, as behind a post. What moves away from it is another.
+    """
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA]
     common = np.bincount(parts[expected], minlength=count)
     kept = (common > 0.3 * areas) & (areas > _ISLAND * np.count_nonzero(mask))
     kept[0] = False
+    if np.count_nonzero(kept) > 1:
+        largest = int(np.argmax(np.where(kept, areas, 0)))
+        gap = cv2.distanceTransform((parts != largest).astype(np.uint8), cv2.DIST_L2, 3)
+        for part in np.flatnonzero(kept):
+            kept[part] = gap[parts == part].min() < _GAP * np.sqrt(areas[largest])
     mask = kept[parts]
     _, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8))
     hole = stats[:, cv2.CC_STAT_AREA] < _HOLE * mask.size

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from samovar.errors import InputError
 from samovar.image import Image
 from samovar.tracking import Snapshot
-from samovar_adapters.video.propagate.appearance import Appearance
+from samovar_adapters.video.propagate.appearance import Appearance, Examples
 from samovar_adapters.video.propagate.target import Target
 
 __all__ = ["pack", "unpack"]
 
-_KIND = "propagate-1"
+_KIND = "propagate-2"
 
 
 def pack(targets: Sequence[Target], frame: Image, count: int) -> Snapshot:
@@ -37,8 +37,8 @@ def pack(targets: Sequence[Target], frame: Image, count: int) -> Snapshot:
     arrays: dict[str, NDArray[Any]] = {"state": np.array(json.dumps(state)), "frame": frame.pixels}
     for index, target in enumerate(targets):
         arrays[f"chance-{index}"] = target.chance
-        for number, (ours, theirs) in enumerate(target.appearance.frames):
-            arrays[f"ours-{index}-{number}"], arrays[f"theirs-{index}-{number}"] = ours, theirs
+        for number, seen in enumerate(target.appearance.frames):
+            arrays.update({f"{part}-{index}-{number}": array for part, array in seen._asdict().items()})
     return arrays
 
 
@@ -54,7 +54,7 @@ def unpack(snapshot: Snapshot) -> tuple[list[Target], Image, int]:
     targets = []
     for index, told in enumerate(state["targets"]):
         frames = [
-            (snapshot[f"ours-{index}-{number}"], snapshot[f"theirs-{index}-{number}"])
+            Examples(*(snapshot[f"{part}-{index}-{number}"] for part in Examples._fields))
             for number in range(told.pop("frames"))
         ]
         targets.append(Target(chance=snapshot[f"chance-{index}"], appearance=Appearance(frames), **told))

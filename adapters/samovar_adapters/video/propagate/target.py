@@ -2,8 +2,9 @@
 
 The rule. An object is *hidden* when less than 15 % of its usual area is left, or when what is left does not look like
 it any more. It keeps its id, has an empty mask, and learns nothing. In every frame it is then looked for by its looks
-alone, over the whole picture: it is *seen again* where a connected place of 30 % to 300 % of its usual area looks like
-it, is no other object's, and the segmenter's mask there looks like it too.
+alone, over the whole picture: it is *seen again* where a connected place of 30 % to 300 % of its usual area looks
+like it and unlike everything else that has been seen, is no other object's, and the segmenter's mask there looks like
+it too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _LEFT = 0.15  # of the usual area, below which it is hidden
 _LIKE = 0.0  # mean log odds of its looks, below which it is hidden or not the same
 _AGAIN = 0.8  # the same, to be seen again
 _SMALLEST, _LARGEST = 0.3, 3.0  # of the usual area, to be seen again
+_COARSE = 2  # only every so many cells, across and down, are looked at when it may be anywhere
 _STEADY = 0.6, 1.6  # of the usual area, in which it is learned from
 
 
@@ -97,19 +99,20 @@ class Target:
 
     def anywhere(self, view: View) -> Field:
         """h×w float32 log odds of every pixel by looks alone, wherever the object was before."""
-        odds = self.appearance.odds(view.cells, np.ones(view.cells.shape[:2], np.bool_), None)
+        cells = view.cells[::_COARSE, ::_COARSE]
+        odds = self.appearance.odds(cells, np.ones(cells.shape[:2], np.bool_), None)
         size = view.grey.shape[1], view.grey.shape[0]
-        smooth = cv2.GaussianBlur(odds, (0, 0), 1.5)
+        smooth = cv2.GaussianBlur(odds, (0, 0), 1.5 / _COARSE)
         return np.asarray(cv2.resize(smooth, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
-    def search(self, view: View, taken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    def search(self, wide: Field, taken: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """h×w bool, the place that looks most like the hidden object; None if nothing does.
 
         Args:
+            wide: h×w float32, what `anywhere` says of the frame.
             taken: h×w bool, the other objects.
         """
-        wide = self.anywhere(view)
-        wide[taken] = -np.inf
+        wide = np.where(taken, -np.inf, wide)
         count, parts, stats, _ = cv2.connectedComponentsWithStats((wide > 0).astype(np.uint8))
         areas = stats[:, cv2.CC_STAT_AREA]
         sums = np.bincount(parts.ravel(), weights=np.where(wide > 0, wide, 0).ravel(), minlength=count)

@@ -90,11 +90,12 @@ class PropagateTracker:
         view = view_of(frame.pixels)
         self._count += 1
         seen = [target for target in self._targets if not target.hidden]
+        wide = {target.id: target.anywhere(view) for target in self._targets if target.hidden}
         if seen:
-            self._follow(seen, frame, view, flow_between(before.grey, view.grey))
+            self._follow(seen, list(wide.values()), frame, view, flow_between(before.grey, view.grey))
         for target in self._targets:
             if target.hidden:
-                self._look_for(target, frame, view)
+                self._look_for(target, wide.get(target.id), frame, view)
         self._frame, self._view = frame, view
         return self._masks(view)
 
@@ -113,6 +114,10 @@ class PropagateTracker:
         target.teach(view, view.shrink(mask.to_array()[0]))
         return self._masks(view, {id: mask})
 
+    def prefetch(self, frames: Iterable[Image]) -> None:
+        """See `samovar.tracking.Tracker.prefetch`."""
+        self._runtime.prefetch(frames)
+
     def snapshot(self) -> Snapshot:
         """See `samovar.tracking.Tracker.snapshot`."""
         frame, _ = self._latest()
@@ -125,7 +130,7 @@ class PropagateTracker:
 
     # ------------------------------------------------------------------------------------------------- one frame
 
-    def _follow(self, seen: Sequence[Target], frame: Image, view: View, flow: Flow) -> None:
+    def _follow(self, seen: Sequence[Target], hidden: Sequence[Field], frame: Image, view: View, flow: Flow) -> None:
         moved = [flow.warp(target.chance) for target in seen]
         looks, odds = [], []
         for target, chance in zip(seen, moved):
@@ -134,7 +139,7 @@ class PropagateTracker:
             held = _MOVED * log_odds(chance) * (_MOVED_UNSURE + (1 - _MOVED_UNSURE) * flow.trust)
             looks.append(like)
             odds.append(held + like + _MOTION * motion)
-        lurking = [target.anywhere(view) - _LURKING for target in self._targets if target.hidden]
+        lurking = [wide - _LURKING for wide in hidden]
         odds = compete(self._advised(frame, view, compete(odds, lurking)), lurking)
         for target, chance, like, odd in zip(seen, moved, looks, odds):
             mask, soft = clean(settle(odd, view.grey) > 0.5, chance > 0.5)
@@ -157,11 +162,11 @@ class PropagateTracker:
                 odds[index] = odds[index] + weight * np.clip(signed_distance(mask), -2, 2)
         return odds
 
-    def _look_for(self, target: Target, frame: Image, view: View) -> None:
+    def _look_for(self, target: Target, wide: Field | None, frame: Image, view: View) -> None:
         taken = np.zeros(view.grey.shape, np.bool_)
         for other in self._targets:
             taken |= other.chance > 0.5
-        place = target.search(view, taken)
+        place = target.search(target.anywhere(view) if wide is None else wide, taken)
         if place is None:
             target.hide()
             return
