@@ -39,7 +39,9 @@ __all__ = ["track"]
     metavar="NAME[=ARGUMENT]|auto",
     help="Where the objects come from, such as faces; auto: every object.",
 )
-@click.option("--every", type=click.IntRange(1), metavar="N", help="Ask the source every N frames for what enters.")
+@click.option(
+    "--every", type=click.IntRange(1), metavar="N", help="Ask --source or --text every N frames for what enters."
+)
 @click.option(
     "--at",
     type=click.IntRange(0),
@@ -91,8 +93,8 @@ def _prompts(given: dict[str, Any]) -> Prompts | None:
     ways = [bool(points or boxes or texts), path is not None, given["source"] is not None]
     if sum(ways) != 1:
         raise click.UsageError("say what to follow in one way: --point, --box or --text, or --prompts, or --source")
-    if given["every"] and not given["source"]:
-        raise click.UsageError("--every asks a --source again; there is none")
+    if given["every"] and not (given["source"] or texts):
+        raise click.UsageError("--every asks a --source or a --text again; there is none")
     if given["at"] and given["checkpoint"]:
         raise click.UsageError("--at follows in two directions, which keeps no --checkpoint; leave one of them out")
     if given["at"] and given["engine"] == "detections":
