@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,7 @@ import click
 from tqdm import tqdm
 
 from samovar.cli.job import describe
-from samovar.errors import InputError
-from samovar.image import Image
+from samovar.errors import Cancelled, InputError
 from samovar.loading import load, open_source
 from samovar.masks import Masks
 from samovar.prompts import Prompts, PromptsLike
@@ -32,7 +31,6 @@ from samovar_adapters.video.outputs.numbering import Numbering
 from samovar_adapters.video.outputs.open import TrackSink, open_masks
 from samovar_adapters.video.outputs.overlay import OverlayVideo
 from samovar_adapters.video.outputs.text import MotText
-from samovar_adapters.video.propagate.tracker import PropagateTracker
 from samovar_adapters.video.starting import Starter
 
 __all__ = ["run"]
@@ -62,23 +60,37 @@ def run(
         raise InputError("engine detections keeps no checkpoint; leave --checkpoint out")
     if at and (video == "-" or video.startswith("camera:")):
         raise InputError(f"--at also follows backwards, which needs a file or a folder; got {video}; leave --at out")
+    for path in (out, masks, mot):
+        if path and Path(path).exists() and Path(video).exists() and Path(path).samefile(video):
+            raise InputError(f"{path} is what is read; name another file to write")
     with ExitStack() as stack:
         reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
-        job = {"video": video, "model": loading["model"], "engine": engine, "source": source, "every": every}
         runtime = load(loading.pop("model"), **loading)
+        job = {
+            "video": _identity(video),
+            "model": runtime.segmenter.fingerprint,
+            "engine": engine,
+            "source": source,
+            "every": every,
+        }
         asked = None if source in (None, "auto") else open_source(str(source))
         tracker = open_tracker(runtime, engine, asked)
         starter = Starter(runtime, prompts, asked, everything=source == "auto") if engine != "detections" else ()
         progress = Checkpoint(Path(checkpoint), job | {"prompts": _digest(prompts)}) if checkpoint else None
         sinks = _sinks(reader, out, masks, mot)
-        hint = runtime.prefetch if isinstance(tracker, PropagateTracker) else _no_hint
         earlier = stack.enter_context(closing(Earlier())) if at else None
         if earlier is not None:
             back = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
-            _follow_back(back, at or 0, tracker, starter, hint, earlier, quiet=quiet)
-        ahead = stack.enter_context(closing(read_ahead(reader, hint)))
+            _follow_back(back, at or 0, tracker, starter, earlier, quiet=quiet)
+        known = progress.done if progress else at or 0
+        ahead = stack.enter_context(closing(read_ahead(reader, tracker.prefetch, known=known)))
         followed = follow(ahead, tracker, starter, sinks, every=every, checkpoint=progress, earlier=earlier)
-        count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
+        try:
+            count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
+        except KeyboardInterrupt as error:
+            if progress is not None:
+                raise
+            raise Cancelled("stopped; the outputs end here; with --checkpoint the same command would go on") from error
     for problem in [*reader.problems, *(line for sink in sinks for line in getattr(sink, "problems", ()))]:
         click.echo(f"samovar: {problem}", err=True)
     if not quiet:
@@ -92,14 +104,13 @@ def _follow_back(
     at: int,
     tracker: Tracker,
     starter: Starter | PromptsLike,
-    hint: Callable[[list[Image]], None],
     earlier: Earlier,
     *,
     quiet: bool,
 ) -> None:
     """Fill `earlier` with the masks of the frames before `at`, with progress on standard error."""
     show = not quiet and sys.stderr.isatty()
-    with closing(read_ahead(reader.backwards(at), hint)) as frames:
+    with closing(read_ahead(reader.backwards(at), tracker.prefetch)) as frames:
         done = follow_back(frames, tracker, starter, earlier)
         for _ in tqdm(done, "backwards", total=at, unit="frame", disable=not show, dynamic_ncols=True):
             pass
@@ -131,8 +142,12 @@ def _report(followed: Iterable[tuple[Frame, Masks]], reader: FrameReader, *, as_
     return count
 
 
-def _no_hint(images: list[Image]) -> None:
-    """For trackers that encode frames themselves."""
+def _identity(video: str) -> list[str | int]:
+    """What tells a video from another of the same name."""
+    path = Path(video)
+    if not path.is_file():
+        return [video]
+    return [video, path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _fraction(rate: float | None) -> Fraction | None:

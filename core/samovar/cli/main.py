@@ -107,8 +107,11 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         _say(error.format_message())
         _exit(FAILED)
-    except (click.Abort, KeyboardInterrupt, Cancelled):
+    except (click.Abort, KeyboardInterrupt):
         _say("stopped; what was written stays, and the same command (with --resume, if it has that) goes on from there")
+        _exit(INTERRUPTED)
+    except Cancelled as error:
+        _say(str(error))
         _exit(INTERRUPTED)
     except SamovarError as error:
         if "--debug" in (args or sys.argv) or os.environ.get("SAMOVAR_DEBUG"):

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image as Pillow
 from pycocotools import mask as coco
 
+from samovar import Image
 from tests.adapters.video.clips import ball, clip, meadow
 from tests.adapters.video.files import times, write_video
 
@@ -157,7 +158,7 @@ def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
         (("--box", "1,1,9,9"), b"nowhere to put the masks"),
         (("--box", "1,1,9,9", "--masks", "a.xml"), b"MOTS"),
         (("--box", "1,1,9,9", "--source", "faces", "--json"), b"in one way"),
-        (("--box", "1,1,9,9", "--every", "5", "--json"), b"--every"),
+        (("--box", "1,1,9,9", "--every", "5", "--json"), b"asks a --source or a --text again"),
         (("--box", "1,1,9,9", "--json", "--engine", "memory"), b"has no memory of earlier frames"),
         (("--box", "900,900,990,990", "--json"), b"misses the image"),
         (("--box", "1,1,9,9", "--json", "--rate", "5"), b"--rate is for folders"),
@@ -170,6 +171,42 @@ def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[
     assert said in done.stderr
     assert done.stderr.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_stopped_without_a_checkpoint_it_promises_nothing(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mp4", FRAMES * 20)
+    command = [sys.executable, "-m", "samovar", "track", str(source), *PROMPTS, "--json"]
+    masks = tmp_path / "m.json"
+    with subprocess.Popen(
+        [*command, "--masks", str(masks)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        lines, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said == "samovar: stopped; the outputs end here; with --checkpoint the same command would go on\n"
+    assert json.loads(masks.read_text())["videos"][0]["length"] >= 1 + len(lines.splitlines())
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mp4", FRAMES[:2])
+    before = source.read_bytes()
+    for option in ("--out", "--mot"):
+        done = samovar("track", str(source), *PROMPTS, option, str(source), status=2)
+        assert b"is what is read; name another file" in done.stderr
+    assert source.read_bytes() == before
+
+
+def test_a_checkpoint_is_of_one_video_whatever_its_name(tmp_path: Path) -> None:
+    small = [Image(np.ascontiguousarray(FRAMES[0].pixels[20:84, 20:84]))] * 52
+    source = write_video(tmp_path / "a.mp4", small)
+    command = ["track", str(source), "--box", "3,13,38,48", "--checkpoint", str(tmp_path / "progress"), "--json"]
+    assert len(samovar(*command).stdout.splitlines()) == 52
+    assert len(samovar(*command).stdout.splitlines()) == 52
+    write_video(source, small[:51])
+    assert b"checkpoint of another run" in samovar(*command, status=2).stderr
 
 
 def test_a_video_of_one_frame_of_odd_size(tmp_path: Path) -> None:
