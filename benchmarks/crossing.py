@@ -8,7 +8,8 @@ an id switch (as in CLEAR MOT). Printed are id switches, the share of visible ob
 
 The propagating tracker starts from the true masks of the first frame. Tracking by detection (with the `track` extra)
 gets the true boxes of every frame with jitter and one box in ten missing; "each frame by itself" gets the same boxes,
-numbered from left to right.
+numbered from left to right. Where supervision is old enough to have a ByteTrack of its own (before 0.29; the `track`
+extra brings a newer one), that one is measured too; `trackers` may be absent then.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -142,12 +147,35 @@ def propagated(sam: samovar.Runtime, clip: Clip) -> Iterator[samovar.Masks]:
         yield tracker.step(frame)
 
 
-def detected(sam: samovar.Runtime, clip: Clip, association: str) -> Iterator[samovar.Masks]:
+def detected(sam: samovar.Runtime, clip: Clip, association: Callable[[], Any]) -> Iterator[samovar.Masks]:
     """A box an object and frame, with ids by association."""
     tracker = DetectionTracker(sam, Detector(clip), association)
     yield tracker.start(clip.frames[0])
     for frame in clip.frames[1:]:
         yield tracker.step(frame)
+
+
+def association() -> dict[str, Callable[[], Any]]:
+    """What gives boxes their ids, by name: whatever is installed."""
+    found: dict[str, Callable[[], Any]] = {}
+    try:
+        found.update(associators())
+    except MissingExtraError as error:
+        print(f"without the package trackers: {error}")
+    with suppress(ImportError, AttributeError):
+        found["bytetrack of supervision"] = partial(_Supervision, import_module("supervision").ByteTrack)
+    return found
+
+
+class _Supervision:
+    """supervision's ByteTrack with the settings that `associators` gives the others."""
+
+    def __init__(self, kind: Any) -> None:
+        self._own = kind(lost_track_buffer=30, minimum_consecutive_frames=1)
+
+    def update(self, detections: Any) -> Any:
+        """Only what is part of a track comes back."""
+        return self._own.update_with_detections(detections)
 
 
 def independent(sam: samovar.Runtime, clip: Clip) -> Iterator[samovar.Masks]:
@@ -199,17 +227,14 @@ def main() -> None:
         "each frame by itself": lambda clip: independent(sam, clip),
         "propagate": lambda clip: propagated(sam, clip),
     }
-    try:
-        for name in associators():
-            methods[f"detections, {name}"] = lambda clip, name=name: detected(sam, clip, name)  # type: ignore[misc]
-    except MissingExtraError as error:
-        print(f"without tracking by detection: {error}")
-    print(f"{'':24} {'clip':10} {'id switches':>12} {'matched':>8} {'IoU':>6}")
+    for name, make in association().items():
+        methods[f"detections, {name}"] = lambda clip, make=make: detected(sam, clip, make)  # type: ignore[misc]
+    print(f"{'':36} {'clip':10} {'id switches':>12} {'matched':>8} {'IoU':>6}")
     for clip in clips(Path(os.environ.get("SAMOVAR_DATA", "../shared/data"))):
         for name, method in methods.items():
             answers = list(method(clip))
             switches, matched, iou = judge(clip, iter(answers))
-            print(f"{name:24} {clip.name:10} {switches:12d} {matched:8.0%} {iou:6.3f}", flush=True)
+            print(f"{name:36} {clip.name:10} {switches:12d} {matched:8.0%} {iou:6.3f}", flush=True)
             if name == "propagate":
                 contact_sheet(clip, answers, given.out / f"{clip.name}.png")
 

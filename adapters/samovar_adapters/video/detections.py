@@ -40,6 +40,13 @@ def associators() -> dict[str, Callable[[], Any]]:
     return {name: partial(kind, **settings) for name, kind in made.items()}
 
 
+def _known(name: str) -> Callable[[], Any]:
+    known = associators()
+    if name not in known:
+        raise InputError(f"association must be one of {', '.join(known)}; got {name!r}")
+    return known[name]
+
+
 class DetectionTracker:
     """Follows whatever a detector finds. New objects join when they are found in two frames in a row, so that a single
     false alarm starts nothing; one missed for 30 frames has left for good.
@@ -50,19 +57,19 @@ class DetectionTracker:
     Args:
         runtime: turns boxes into masks.
         detector: gives boxes, with labels if it has them.
-        association: "bytetrack", "ocsort" or "sort".
+        association: one of `associators` by name, or a function that makes something with the same
+            `update(detections)`: `supervision.Detections` in, and out again with a `tracker_id` each, −1 for none yet.
 
     Raises:
         MissingExtraError: `trackers` is not installed.
         InputError: no association of that name.
     """
 
-    def __init__(self, runtime: Runtime, detector: PromptSource, association: str = "bytetrack") -> None:
-        known = associators()
-        if association not in known:
-            raise InputError(f"association must be one of {', '.join(known)}; got {association!r}")
+    def __init__(
+        self, runtime: Runtime, detector: PromptSource, association: str | Callable[[], Any] = "bytetrack"
+    ) -> None:
         self._runtime, self._detector = runtime, detector
-        self._make = known[association]
+        self._make = _known(association) if isinstance(association, str) else association
         self._associate: Any = None
         self._ids: dict[int, int] = {}
 
@@ -112,6 +119,10 @@ class DetectionTracker:
     def correct(self, id: Ident, prompt: Prompt) -> Masks:
         """Not possible: raises InputError."""
         raise InputError("the detector says what is followed; nothing can be corrected")
+
+    def prefetch(self, frames: Iterable[Image]) -> None:
+        """See `samovar.tracking.Tracker.prefetch`."""
+        self._runtime.prefetch(frames)
 
     def snapshot(self) -> Snapshot:
         """Not possible: raises InputError."""
