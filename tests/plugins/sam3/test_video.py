@@ -15,7 +15,10 @@ pytest.importorskip("transformers", reason="nox -s models installs it")
 
 import torch
 from PIL import Image as Pillow
-from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import Sam3TrackerVideoInferenceSession
+from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
+    Sam3TrackerVideoInferenceSession,
+    Sam3TrackerVideoModel,
+)
 
 import samovar
 from samovar import Image, Prompt, Runtime
@@ -40,7 +43,8 @@ class TestMemory(TrackerTests):
 
 def test_masks_are_those_of_the_published_tracker(tmp_path: Path) -> None:
     model = reference(width=128)
-    sam = samovar.load("sam3", weights=save(model, tmp_path / "sam3"), device="cpu", dtype="float32", cache="off")
+    folder = save(model, tmp_path / "sam3")
+    sam = samovar.load("sam3", weights=folder, device="cpu", dtype="float32", cache="off")
     assert isinstance(sam.segmenter, VideoSegmenter)
     ours = sam.segmenter.tracker()
     assert isinstance(ours, MemoryTracker)
@@ -53,7 +57,8 @@ def test_masks_are_those_of_the_published_tracker(tmp_path: Path) -> None:
         return (torch.from_numpy(small).permute(2, 0, 1).float() / 255 - 0.5)[None] / 0.5
 
     theirs = model.tracker_model
-    theirs.vision_encoder = ours._model.vision_encoder  # in the whole model its encoder is the detector's
+    # In the whole model its encoder is the detector's.
+    theirs.vision_encoder = Sam3TrackerVideoModel.from_pretrained(str(folder)).vision_encoder
     session = Sam3TrackerVideoInferenceSession(video_height=90, video_width=120, dtype=torch.float32)
     click = torch.tensor([60 / 120, 45 / 90]) * 112
     points = {"point_coords": click[None, None, None], "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
