@@ -63,7 +63,7 @@ def by_reference(predictor: SAM2ImagePredictor, prompt: Prompt, multimask: bool)
 def test_answers_are_the_references(both: tuple[Any, Runtime], data_folder: Path) -> None:
     reference, ours = both
     assert isinstance(ours.segmenter, WithMemory)
-    predictor, total = SAM2ImagePredictor(reference), Agreement(ours.segmenter._segmenter)
+    predictor, total = SAM2ImagePredictor(reference), Agreement(ours.segmenter.segmenter)
     for image in aspects(data_folder):
         prompts = some_prompts(image)
         predictor.set_image(np.array(image.pixels))
