@@ -8,8 +8,8 @@ an id switch (as in CLEAR MOT). Printed are id switches, the share of visible ob
 
 The propagating tracker starts from the true masks of the first frame. Tracking by detection (with the `track` extra)
 gets the true boxes of every frame with jitter and one box in ten missing; "each frame by itself" gets the same boxes,
-numbered from left to right. Where supervision is old enough to have a ByteTrack of its own (before 0.29; the `track`
-extra brings a newer one), that one is measured too; `trackers` may be absent then.
+numbered from left to right. Where supervision is old enough to have a ByteTrack of its own,
+that one is measured too; `trackers` may be absent then.
 """
 
 from __future__ import annotations
