@@ -72,23 +72,8 @@ OPENMMLAB_2023 = (
 OPENMMLAB_2023_TESTS = [f"tests/openmmlab/test_{name}.py" for name in ("hook", "script", "dataset_job", "distributed")]
 
 nox.needs_version = ">=2025.2.9"
-# The quick ones first; then those in environments of a gigabyte or more; what says most about the rest, last.
-nox.options.sessions = [
-    "lint",
-    "types",
-    "docs",
-    "plugins",
-    "package",
-    "models",
-    "track",
-    "ocr",
-    "labelme",
-    "diffusers",
-    "label_studio",
-    "openmmlab",
-    "reference",
-    "tests",
-]
+# Also needed on a change to what they are about, and heavier: labelme, frontends, label_studio, openmmlab, reference.
+nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "track", "ocr", "diffusers", "tests"]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
@@ -218,7 +203,7 @@ def ocr(session: nox.Session) -> None:
     session.run("pytest", "tests/ocr", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def labelme(session: nox.Session) -> None:
     """labelme itself, without a screen, opens and saves what its sink writes."""
     install(session, "--editable", ".", LABELME, group="plain-test")
@@ -232,7 +217,7 @@ def track(session: nox.Session) -> None:
     session.run("pytest", "tests/track", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def label_studio(session: nox.Session) -> None:
     """A real Label Studio, the backend, and a real browser; screenshots are kept in the session's tmp folder."""
     install(session, "--editable", ".[label-studio,video]", "playwright>=1.49", group="plain-test")
@@ -268,7 +253,7 @@ def frontends(session: nox.Session) -> None:
     session.run("pytest", "tests/frontends", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def openmmlab(session: nox.Session) -> None:
     """MMDetection, MMOCR, MMPose and MMRotate, the real ones; the first run compiles mmcv's operators."""
     # Of 2023, they want the pkg_resources that newer setuptools lack.
@@ -296,7 +281,7 @@ def openmmlab_2023(session: nox.Session) -> None:
     session.run("pytest", "-W", "default", *OPENMMLAB_2023_TESTS, *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def reference(session: nox.Session) -> None:
     """Our models against the packages that published them; several gigabytes to install, minutes to run."""
     session.install("--quiet", "--editable", ".", *REFERENCES, *nox.project.dependency_groups(PYPROJECT, "plain-test"))
