@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import random
 import statistics
 import sys
 import tempfile
@@ -63,12 +64,12 @@ def line(work: str, against: str, ours: float, theirs: float) -> str:
 
 
 def interleaved(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median wall milliseconds of each way, one after another in every round."""
+    """Median wall milliseconds of each way, in every round in another order: what came before leaves its traces."""
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
+    for seed in range(repeats):
+        for name in random.Random(seed).sample(list(ways), len(ways)):
             began = time.perf_counter()
-            way()
+            ways[name]()
             times[name].append((time.perf_counter() - began) * 1000)
     return {name: statistics.median(values) for name, values in times.items()}
 
