@@ -35,6 +35,8 @@ def run(app: Starlette, host: str, port: int, *, as_json: bool = False, quiet: b
     """Serve `app` until SIGTERM or SIGINT. Raises SamovarError when it cannot listen there."""
     import uvicorn
 
+    from samovar_adapters.serve.stopping import Server
+
     configure(as_json, quiet)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -58,4 +60,4 @@ def run(app: Starlette, host: str, port: int, *, as_json: bool = False, quiet: b
         h11_max_incomplete_event_size=64 << 10,
     )
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
