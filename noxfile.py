@@ -72,8 +72,12 @@ OPENMMLAB_2023 = (
 OPENMMLAB_2023_TESTS = [f"tests/openmmlab/test_{name}.py" for name in ("hook", "script", "dataset_job", "distributed")]
 
 nox.needs_version = ">=2025.2.9"
-# Also needed on a change to what they are about, and heavier: labelme, frontends, label_studio, openmmlab, reference.
-nox.options.sessions = ["lint", "types", "docs", "plugins", "package", "models", "track", "ocr", "diffusers", "tests"]
+# The second line's install programs, or packages of gigabytes, and take minutes each.
+nox.options.sessions = [
+    *("lint", "types", "docs", "plugins", "package", "models", "track", "ocr", "diffusers"),
+    *("labelme", "frontends", "label_studio", "openmmlab", "reference"),
+    "tests",
+]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
@@ -203,7 +207,7 @@ def ocr(session: nox.Session) -> None:
     session.run("pytest", "tests/ocr", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def labelme(session: nox.Session) -> None:
     """labelme itself, without a screen, opens and saves what its sink writes."""
     install(session, "--editable", ".", LABELME, group="plain-test")
@@ -217,7 +221,7 @@ def track(session: nox.Session) -> None:
     session.run("pytest", "tests/track", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def label_studio(session: nox.Session) -> None:
     """A real Label Studio, the backend, and a real browser; screenshots are kept in the session's tmp folder."""
     install(session, "--editable", ".[label-studio,video]", "playwright>=1.49", group="plain-test")
@@ -245,7 +249,7 @@ def diffusers(session: nox.Session) -> None:
     session.run("pytest", "tests/diffusion", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def frontends(session: nox.Session) -> None:
     """The nodes in a real ComfyUI, by its own graph executor; the WebUI's routes, by a published client."""
     install(session, "--editable", ".[serve]", *COMFYUI, "webuiapi==0.9.17", group="plain-test")
@@ -253,7 +257,7 @@ def frontends(session: nox.Session) -> None:
     session.run("pytest", "tests/frontends", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def openmmlab(session: nox.Session) -> None:
     """MMDetection, MMOCR, MMPose and MMRotate, the real ones; the first run compiles mmcv's operators."""
     # Of 2023, they want the pkg_resources that newer setuptools lack.
@@ -272,7 +276,7 @@ def openmmlab(session: nox.Session) -> None:
     session.run("pytest", "-W", "default", "tests/openmmlab", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def openmmlab_2023(session: nox.Session) -> None:
     """The masks of detectors in an environment as people have it since: torch 2.0, NumPy 1. Gigabytes to install."""
     group = nox.project.dependency_groups(PYPROJECT, "plain-test")
@@ -281,7 +285,7 @@ def openmmlab_2023(session: nox.Session) -> None:
     session.run("pytest", "-W", "default", *OPENMMLAB_2023_TESTS, *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def reference(session: nox.Session) -> None:
     """Our models against the packages that published them; several gigabytes to install, minutes to run."""
     session.install("--quiet", "--editable", ".", *REFERENCES, *nox.project.dependency_groups(PYPROJECT, "plain-test"))

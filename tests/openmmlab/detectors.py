@@ -46,7 +46,8 @@ def loosen(model: Any) -> None:
 
 
 def write_grounding_dino(folder: Path) -> None:
-    """`grounding_dino.py`: as published, but for a language model of one layer and twelve words."""
+    """`grounding_dino.py` and `.pth`: as published, but for a language model of one layer and twelve words."""
+    from mmdet.apis import init_detector
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -65,6 +66,10 @@ def write_grounding_dino(folder: Path) -> None:
         if step["type"] in ("FixScaleResize", "Resize"):
             step["scale"] = (160, 120)
     config.dump(str(folder / "grounding_dino.py"))
+    torch.manual_seed(0)
+    model = init_detector(str(folder / "grounding_dino.py"), device="cpu", palette="random")
+    model.init_weights()  # which are otherwise, in part, what was in memory
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, folder / "grounding_dino.pth")
 
 
 def write_pose(folder: Path) -> None:

@@ -104,6 +104,16 @@ def test_a_bad_argument_is_one_line(argument: str | None, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_detector_without_a_checkpoint_is_said_to_be_untrained(
+    tmp_path: Path, coco: CocoSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rtmdet(tmp_path, coco)
+    DetectorBoxes(str(tmp_path / "rtmdet.py"))
+    assert [record.message for record in caplog.records if record.name == "samovar.mmdet"] == [
+        f"mmdet: no checkpoint after {tmp_path / 'rtmdet.py'}; what it finds is by untrained weights"
+    ]
+
+
 # ---------------------------------------------------------------------------------------------- an open vocabulary
 
 
@@ -112,7 +122,7 @@ def grounding_dino(tmp_path_factory: pytest.TempPathFactory) -> str:
     """`mmdet:` and the config of a Grounding DINO."""
     folder = tmp_path_factory.mktemp("grounding-dino")
     write_grounding_dino(folder)
-    return f"mmdet:{folder / 'grounding_dino.py'},score_thr=0.0"
+    return f"mmdet:{folder / 'grounding_dino.py'},{folder / 'grounding_dino.pth'},score_thr=0.0"
 
 
 def test_an_open_vocabulary_is_asked_in_words(grounding_dino: str, photo: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from samovar.prompts import Prompt, Prompts
 from samovar_adapters.mmdet.argument import FAILURES, fraction, parse, reason
 
 __all__ = ["DetectorBoxes"]
+
+_log = logging.getLogger("samovar.mmdet")
 
 
 class DetectorBoxes:
@@ -41,6 +44,8 @@ class DetectorBoxes:
         self._text = given.get("text")
         self._threshold = fraction("mmdet", "score_thr", given.get("score_thr", "0.3"))
         device = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmdet")
+        if "checkpoint" not in given:
+            _log.warning("mmdet: no checkpoint after %s; what it finds is by untrained weights", given["config"])
         try:
             self._model = init_detector(given["config"], given.get("checkpoint"), device=device, palette="random")
         except FAILURES as error:
