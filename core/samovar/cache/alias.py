@@ -15,6 +15,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+from samovar.cache.descriptors import open_descriptor
 from samovar.cache.forks import on_fork
 from samovar.cache.keys import fields_digest
 
@@ -60,7 +61,7 @@ class AliasTable:
             return
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            fd = open_descriptor(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 os.lseek(fd, _place(key) + self._way(key) * RECORD, os.SEEK_SET)
                 os.write(fd, _record(key, digest))

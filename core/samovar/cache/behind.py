@@ -15,7 +15,9 @@ log = logging.getLogger("samovar.cache")
 
 
 class Behind:
-    """Runs work in one thread that lives while there is some. What work raises is logged, the first time.
+    """Runs work in one thread that lives while there is some; in the caller's, where there can be no other.
+
+    What work raises is logged, the first time.
 
     Args:
         max_bytes: that may wait; who brings more waits himself.
@@ -36,10 +38,16 @@ class Behind:
             self._changed.wait_for(lambda: self._nbytes == 0 or self._nbytes + nbytes <= self._max_bytes)
             self._waiting.append((nbytes, work))
             self._nbytes += nbytes
-            if self._thread is None:
-                # Not a daemon: what is queued is finished before the process ends.
-                self._thread = threading.Thread(target=self._run, name="samovar-behind")
+            if self._thread is not None:
+                return
+            # Not a daemon: what is queued is finished before the process ends.
+            self._thread = threading.Thread(target=self._run, name="samovar-behind")
+            try:
                 self._thread.start()
+                return
+            except RuntimeError:  # the process is ending, or may have no more threads
+                self._thread = threading.current_thread()
+        self._run()
 
     @property
     def idle(self) -> bool:

@@ -47,9 +47,10 @@ class DeviceTier:
 
     def get(self, key: str) -> Entry | None:
         """The entry, to be used on the current stream, or None."""
-        entry = self._kept.get(key)
+        with self._lock:
+            entry, event = self._kept.get(key), self._events.get(key)
         if entry is not None:
-            self.uploader.streams.follow(self._events.get(key), *(part.stored.values for part in entry.parts))
+            self.uploader.streams.follow(event, *(part.stored.values for part in entry.parts))
         return entry
 
     def put(self, entry: Entry) -> Sequence[Dropped]:
@@ -73,8 +74,9 @@ class DeviceTier:
 
     def delete(self, key: str) -> bool:
         """Drop the entry; whether there was one."""
-        self._events.pop(key, None)
-        return self._kept.delete(key)
+        with self._lock:
+            self._events.pop(key, None)
+            return self._kept.delete(key)
 
     def contains(self, key: str) -> bool:
         """Whether the entry is here, without counting it as a use."""
@@ -86,7 +88,8 @@ class DeviceTier:
 
     def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Dropped]:
         """Drop the least valuable entries until at most `limit` bytes stay, and those last used before a time."""
-        return self._left(self._kept.evict(limit, unused_since=unused_since))
+        with self._lock:
+            return self._left(self._kept.evict(limit, unused_since=unused_since))
 
     def _left(self, dropped: list[Dropped]) -> list[Dropped]:
         """Entries that have left, to be used on the current stream by whoever keeps them elsewhere."""

@@ -63,6 +63,7 @@ class Encoding:
         self.landed = landed
         self.seconds = 0.0
         self.encoded: set[str] = set()
+        self._locks: dict[str, Lock] = {}
 
     def run(self, wanted: Mapping[str, Image]) -> None:
         """Land every one of `wanted`. Raises whatever the segmenter raises."""
@@ -151,7 +152,8 @@ class Encoding:
         if self.make_lock is None:
             return None
         try:
-            lock = self.make_lock(key)
+            # The same at every attempt: one whose holder has died may be known by having been watched for a while.
+            lock = self._locks[key] = self._locks.get(key) or self.make_lock(key)
             return lock if lock.try_acquire() else None
         except OSError:
             self.make_lock = None  # the folder is read-only, full or gone: every process for itself

@@ -10,9 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from samovar.cache.descriptors import open_descriptor, write_all
 from samovar.cache.locks import lock_descriptor
 
 __all__ = ["TemporaryFile", "sweep"]
+
+OPEN_FILES_STAY = os.name == "nt"
+"""Whether a file that is open can be neither renamed nor removed. Elsewhere both are done under its lock."""
 
 ABANDONED = 86400.0
 """Seconds after which a left-over file is removed where the file system has no locks to tell whether it is in use."""
@@ -30,7 +34,7 @@ class TemporaryFile:
         self._fd = -1
 
     def __enter__(self) -> TemporaryFile:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._fd = open_descriptor(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         with suppress(OSError):
             lock_descriptor(self._fd)
         return self
@@ -38,22 +42,27 @@ class TemporaryFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        self._close()
         with suppress(OSError):
             self.path.unlink()
 
     def write(self, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
         """Write `pieces` one after another; `durable` waits until they are on the disk. Raises OSError."""
         for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, piece)
         if durable:
             os.fsync(self._fd)
 
     def publish(self, path: Path) -> None:
         """Give the file its name, replacing what has it. Raises OSError."""
+        if OPEN_FILES_STAY:
+            self._close()
         self.path.replace(path)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def sweep(folder: Path) -> int:
@@ -70,14 +79,16 @@ def sweep(folder: Path) -> int:
 
 
 def _sweep_one(path: Path) -> bool:
-    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    fd = open_descriptor(path, os.O_RDWR)
     try:
         try:
             abandoned = lock_descriptor(fd)
         except OSError:
             abandoned = abs(time.time() - os.fstat(fd).st_mtime) > ABANDONED
-        if abandoned:
+        if abandoned and not OPEN_FILES_STAY:
             path.unlink(missing_ok=True)
-        return abandoned
     finally:
         os.close(fd)
+    if abandoned and OPEN_FILES_STAY:
+        path.unlink(missing_ok=True)
+    return abandoned

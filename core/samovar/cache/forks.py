@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable
@@ -9,13 +10,16 @@ from collections.abc import Callable
 __all__ = ["forked", "on_fork"]
 
 _forked = False
-_renewals: list[weakref.WeakMethod[Callable[[], None]]] = []
+_renewals: dict[int, weakref.WeakMethod[Callable[[], None]]] = {}
+_numbers = itertools.count()  # each change of the dictionary is one step, whatever other threads do meanwhile
 
 
 def on_fork(renew: Callable[[], None]) -> None:
     """Call the bound method `renew` in every child forked from now on, as long as its object lives."""
-    _renewals[:] = [reference for reference in _renewals if reference() is not None]
-    _renewals.append(weakref.WeakMethod(renew))
+    for number, reference in list(_renewals.items()):
+        if reference() is None:
+            _renewals.pop(number, None)
+    _renewals[next(_numbers)] = weakref.WeakMethod(renew)
 
 
 def forked() -> bool:
@@ -26,7 +30,7 @@ def forked() -> bool:
 def _renew() -> None:
     global _forked  # noqa: PLW0603
     _forked = True
-    for reference in _renewals:
+    for reference in list(_renewals.values()):
         renew = reference()
         if renew is not None:
             renew()

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from samovar.cache.counts import Counts
+from samovar.cache.descriptors import open_descriptor, read_at, write_all
 from samovar.cache.entry import EntryInfo
 from samovar.cache.forks import on_fork
-from samovar.cache.locks import make_lock, wait_for
+from samovar.cache.locks import Lock, make_lock, wait_for
 from samovar.cache.worth import Shelf
 
 __all__ = ["Ledger"]
@@ -54,6 +55,7 @@ class Ledger:
         self.path = root / "ledger"
         self._scan = scan
         self._thread = threading.RLock()
+        self._lock: Lock | None = None
         self._identity: tuple[int, int, bytes] | None = None
         self._offset = 0
         self._torn = False
@@ -73,7 +75,8 @@ class Ledger:
             OSError: the folder cannot be written to, or another process does not let go (TimeoutError).
         """
         with self._thread:
-            lock = make_lock(self.path.with_name("ledger.lock"))
+            # Kept: a lease is taken over by whoever has watched it, and a turn waits for less than a lease lasts.
+            lock = self._lock = self._lock or make_lock(self.path.with_name("ledger.lock"))
             seconds = PATIENCE if wait else 0.0
             if not wait_for(lock, seconds):
                 raise TimeoutError(f"another process has held {lock.path} for more than {seconds:g} s")
@@ -90,10 +93,10 @@ class Ledger:
         lines = [_line(record) for record in records]
         if not lines:
             return
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_descriptor(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         end = os.fstat(fd).st_size
         try:
-            _write_all(fd, b"".join(lines))
+            write_all(fd, b"".join(lines))
         except OSError:
             os.ftruncate(fd, end)  # half a record would make every process look through the whole folder
             raise
@@ -107,17 +110,17 @@ class Ledger:
         """Read what has been appended since the last call. Needs no turn: a record that is half-written is left."""
         with self._thread:
             try:
-                fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = open_descriptor(self.path, os.O_RDONLY)
             except FileNotFoundError:
                 self._reset(None)
                 return
             try:
                 status = os.fstat(fd)
                 # The first line has a random name in it: inode numbers are used again.
-                identity = (status.st_dev, status.st_ino, os.pread(fd, 48, 0))
+                identity = (status.st_dev, status.st_ino, read_at(fd, 48, 0))
                 if identity != self._identity or status.st_size < self._offset:
                     self._reset(identity)
-                data = os.pread(fd, max(status.st_size - self._offset, 0), self._offset)
+                data = read_at(fd, max(status.st_size - self._offset, 0), self._offset)
             finally:
                 os.close(fd)
             whole = data.rfind(b"\n") + 1
@@ -142,7 +145,7 @@ class Ledger:
         self.rewrite()
 
     def _renew(self) -> None:
-        self._thread = threading.RLock()
+        self._thread, self._lock = threading.RLock(), None
         self._reset(None)
 
     def _reset(self, identity: tuple[int, int, bytes] | None) -> None:
@@ -202,9 +205,3 @@ class Ledger:
 def _line(record: Record) -> bytes:
     text = json.dumps(record, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from samovar.cache.descriptors import open_descriptor
+
 __all__ = ["FileLock", "LeaseLock", "Lock", "lock_descriptor", "make_lock", "wait_for"]
 
 fcntl: Any
@@ -60,7 +62,7 @@ class FileLock:
     def try_acquire(self) -> bool:
         """Take the lock if it is free. Raises OSError where the folder cannot be used."""
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            fd = open_descriptor(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 free = lock_descriptor(fd)
                 # Its last holder may have removed the file between our open and our lock: then it locks nothing.
@@ -106,7 +108,7 @@ class LeaseLock:
     def try_acquire(self) -> bool:
         """Take the lock if it is free, or if its holder has not touched it while we watched for a whole lease."""
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            fd = open_descriptor(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             self._watch()
             return False

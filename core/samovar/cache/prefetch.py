@@ -45,7 +45,11 @@ class Ahead(Generic[T]):
             self._waiting.extend(items)
             if self._waiting and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="samovar-prefetch", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the process is ending, or may have no more threads: it was a hint
+                    self._thread = None
+                    self._waiting.clear()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything queued is done or forgotten; whether it is."""

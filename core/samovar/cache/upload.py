@@ -124,7 +124,7 @@ class Uploader:
         host = to_view(array)
         if self.streams.device == "cpu" or host.is_pinned():
             return host.to(self.device, non_blocking=True, copy=True)
-        buffer, event = self._staging.popleft()
+        buffer, event = self._staging[0]
         if event is not None:
             event.synchronize()
         if buffer is None or buffer.numel() < host.nbytes:
@@ -132,7 +132,8 @@ class Uploader:
         staged = buffer[: host.nbytes].view(host.dtype).view(host.shape)
         staged.copy_(host)
         sent = staged.to(self.device, non_blocking=True)
-        self._staging.append((buffer, self.streams.mark()))
+        self._staging[0] = buffer, self.streams.mark()
+        self._staging.rotate(-1)
         return sent
 
     def _hold(self, entry: Entry, event: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import pytest
@@ -32,3 +33,17 @@ def test_who_brings_more_than_may_wait_waits_himself() -> None:
     assert len(order) >= 3, "never more than one of them at a time"
     assert behind.wait(60)
     assert order == [0, 1, 2, 3, 4]
+
+
+def test_where_no_thread_can_be_started_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the process ends, from Python 3.12 on."""
+    behind, done = Behind(), list[int]()
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    behind.put(10, partial(done.append, 1))
+    behind.put(10, partial(done.append, 2))
+    assert done == [1, 2]
+    assert behind.wait(60)
+
+
+def no_more_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

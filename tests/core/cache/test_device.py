@@ -116,6 +116,23 @@ def test_what_is_uploaded_is_no_view_of_the_entry(device: str) -> None:
     assert entry.unpack().tensors["t"].tolist() == list(range(9))
 
 
+def test_failing_to_get_page_locked_memory_uses_no_buffer_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, uploader, empty = tensor_entry({"t": torch.arange(9.0)}), Uploader("cpu"), torch.empty
+    uploader.streams.device = "staged"  # through buffers, as to a CUDA device
+
+    def full(*size: int, **options: Any) -> Any:
+        raise RuntimeError("no page-locked memory left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "empty", full)
+        for _ in range(4):  # more often than there are staging buffers
+            with pytest.raises(RuntimeError, match="no page-locked memory left"):
+                uploader.upload(entry)
+    monkeypatch.setattr(torch, "empty", lambda *size, dtype, pin_memory: empty(*size, dtype=dtype))
+    there, _ = uploader.upload(entry)
+    assert there.unpack().tensors["t"].tolist() == list(range(9))
+
+
 class FakeStream:
     """Notes what a stream of CUDA is asked to do."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samovar.cache import DiskTier, Entry
+from samovar.cache import DiskTier, Entry, files
+from samovar.cache.alias import AliasTable
 from samovar.cache.tiers import CacheTier
 from samovar.errors import CacheError
 from tests.core.cache.support import entry_of
@@ -38,6 +39,20 @@ def test_what_is_put_is_found_by_every_process(tmp_path: Path) -> None:
     other = DiskTier(tmp_path, 1 << 20)
     assert same(other.get(entry_of(1).key), entry_of(1))
     assert other.get(entry_of(2).key) is None
+
+
+def test_it_needs_nothing_that_windows_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pread", "pwrite", "O_CLOEXEC"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(files, "OPEN_FILES_STAY", True)
+    tier, aliases = DiskTier(tmp_path, 4000), AliasTable(tmp_path / "aliases")
+    for number in range(5):
+        tier.put(entry_of(number))
+        aliases.put(f"{number:064x}", f"{number:064x}")
+    assert same(tier.get(entry_of(4).key), entry_of(4))
+    assert used(tmp_path) <= 4000
+    assert tier.tidy() == 0
+    assert AliasTable(tmp_path / "aliases").get(f"{4:064x}") == f"{4:064x}"
 
 
 def test_an_empty_or_missing_folder_holds_nothing_and_reading_does_not_make_it(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from samovar.cache import locks
+from samovar.cache import Cache, encoding, files, ledger, locks
+from samovar.cache.disk import DiskTier
 from samovar.cache.files import TemporaryFile, sweep
 from samovar.cache.locks import FileLock, LeaseLock, make_lock, wait_for
+from tests.core.cache.support import PixelSegmenter, entry_of, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -186,7 +190,43 @@ def test_a_file_system_with_locks_gets_those(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sweeping_removes_what_the_dead_left_and_spares_the_living(tmp_path: Path) -> None:
+@pytest.fixture
+def only_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file system has locks, and a lease that nobody touches runs out in no time."""
+    monkeypatch.setattr(locks, "_kinds", {})
+    monkeypatch.setattr(locks, "_probe", lambda folder: partial(LeaseLock, lease=0.1))
+
+
+@pytest.mark.usefixtures("only_leases")
+def test_the_ledger_outlives_one_killed_in_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "PATIENCE", 0.01)  # shorter than a lease, as it is
+    tier = DiskTier(tmp_path, 1 << 20)
+    tier.put(entry_of(1))
+    (tier.root / "ledger.lock").touch()
+    deadline = time.monotonic() + 60
+    while not tier.contains(entry_of(2).key):
+        assert time.monotonic() < deadline
+        with suppress(TimeoutError):
+            tier.put(entry_of(2))
+
+
+@pytest.mark.usefixtures("only_leases")
+def test_an_image_is_encoded_though_one_was_killed_encoding_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "PATIENCE", 5.0)
+    cache, segmenter, image = Cache.open(tmp_path), PixelSegmenter(), picture(1)
+    assert cache.disk is not None
+    abandoned = cache.disk.lock(cache.key(image, segmenter)).path
+    abandoned.touch()
+    assert segmenter.made(cache.get_or_encode([image], segmenter).embeddings[0], image)
+    cache.close()
+    assert not abandoned.exists(), "nobody had the patience to wait for the dead"
+
+
+@pytest.mark.parametrize("open_files_stay", [False, True])
+def test_sweeping_removes_what_the_dead_left_and_spares_the_living(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_files_stay: bool
+) -> None:
+    monkeypatch.setattr(files, "OPEN_FILES_STAY", open_files_stay)
     (tmp_path / "left over").write_bytes(b"half a file")
     with TemporaryFile(tmp_path) as living:
         living.write([b"data"])
