@@ -30,9 +30,10 @@ image = samovar.Image(photo)
 image.pixels
 stages = [time.process_time()]
 import numba
+import samovar.jit
 import samovar.jit_cache
 if way != "lean":
-    samovar.jit_cache.usable = lambda: False
+    samovar.jit.lean_cache_fits = lambda: False
 stages.append(time.process_time())
 for _ in range(3):
     sam.segment(image, samovar.Prompt(points=[[200, 200]]))

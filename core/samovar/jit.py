@@ -17,13 +17,16 @@ from threading import RLock
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-__all__ = ["Kernel", "before_compiling", "njit"]
+__all__ = ["Kernel", "before_compiling", "lean_cache_fits", "njit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FEW = 1 << 15
 """Steps that take Python less time, all together, than importing numba takes."""
+
+_OLDEST, _NEWEST = (0, 61), (0, 68)
+"""Versions of numba whose inner workings `samovar.jit_cache` relies on; its tests passed with 0.61, 0.65 and 0.68."""
 
 _compiling = RLock()
 _spared = [0]  # steps that this process has taken in Python, to be spared the loading
@@ -118,15 +121,22 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     # Without a wrapper for callers in C, of which there are none, compiling takes less time and the cache less space.
     options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "forceinline": True, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**options)(twin)
-    from .jit_cache import LeanCache, usable
-
     with suppress(RuntimeError):  # nowhere to write the cache: a read-only install run by a user without a home
-        if usable():
+        if lean_cache_fits():
+            from samovar.jit_cache import LeanCache
+
             dispatcher._cache = LeanCache(twin, _files(function))
         else:
             dispatcher = numba.njit(cache=True, **options)(twin)
     compiled: Callable[P, R] = dispatcher
     return compiled
+
+
+def lean_cache_fits() -> bool:
+    """Whether `samovar.jit_cache` was made for the installed numba; under any other it must not even be imported."""
+    import numba
+
+    return _OLDEST <= tuple(numba.version_info[:2]) <= _NEWEST
 
 
 @functools.cache

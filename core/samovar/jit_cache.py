@@ -6,8 +6,8 @@ another kernel could inline, and imports the modules of all library functions in
 to segment a picture. `LeanCache` links the machine code and does nothing else; bitcode is parsed once a kernel that is
 being compiled asks for it. The files are numba's own, as is all that is written to them.
 
-Most of this is numba's inner workings, so it is for the versions whose workings they are (see `usable`); under any
-other, kernels are read back numba's way, more slowly and with the same answers.
+Most of this is numba's inner workings, so it is for the versions whose workings they are (`samovar.jit.lean_cache_fits`
+says which); under any other, kernels are read back numba's way, more slowly and with the same answers.
 """
 
 from __future__ import annotations
@@ -21,21 +21,13 @@ from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 from numba.core import environment
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.runtime import _nrt_python as allocator
 
-__all__ = ["LeanCache", "usable"]
-
-_OLDEST, _NEWEST = (0, 61), (0, 68)
-
-
-def usable() -> bool:
-    """Whether this numba is one that `LeanCache` was made for."""
-    return _OLDEST <= tuple(numba.version_info[:2]) <= _NEWEST
+__all__ = ["LeanCache"]
 
 
 class LeanCache(FunctionCache):  # type: ignore[misc]
