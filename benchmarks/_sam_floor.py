@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = ["encoder_flops", "logits_flops", "product_rate"]
@@ -27,33 +28,40 @@ def product_rate(torch: Any, device: str, dtype: Any, timed: Callable[[Callable[
 
 
 def encoder_flops(torch: Any, weights: Any) -> float:
-    """Of one image."""
-    parts, frames = _shapes_only(torch, weights)
-    return _counted(lambda: parts.encoder(frames))
-
-
-def logits_flops(torch: Any, weights: Any, count: int) -> float:
-    """Of `count` boxes on an image: what they share, and each one's own."""
-    parts, frames = _shapes_only(torch, weights)
-    found = {name: tensor[0] for name, tensor in parts.encoder(frames).items()}
-    tokens = torch.empty(count, 2, found["image"].shape[0], device="meta")
-    return _counted(lambda: parts.decoder(parts.decoder.share(found, None), tokens, several=False, best=False))
-
-
-def _shapes_only(torch: Any, weights: Any) -> tuple[Any, Any]:
-    """The model and a frame on torch's `meta` device, which computes nothing."""
+    """Of one image; counted on torch's `meta` device, which computes nothing."""
     from samovar_plugins.sam.layers import State
     from samovar_plugins.sam.networks import build
 
     with torch.inference_mode():
         parts = build("sam", State(weights, "meta"))
-    return parts, torch.empty(1, 3, parts.encoder.frame, parts.encoder.frame, device="meta")
+    frames = torch.empty(1, 3, parts.encoder.frame, parts.encoder.frame, device="meta")
+    return _counted(torch, lambda: parts.encoder(frames))
 
 
-def _counted(call: Callable[[], Any]) -> float:
+def logits_flops(torch: Any, weights: Any, count: int, *, folded: bool) -> float:
+    """Of `count` boxes, without what they share; with the image as each sees it made, or `folded` away."""
+    from samovar_plugins.sam.decoder import SamDecoder
+    from samovar_plugins.sam.layers import State
+
+    # In a dtype that is left to the products of torch, which its counter knows.
+    decoder = State(weights, dtype=torch.float64).at("mask_decoder")
+    channels = decoder.tensor("iou_token.weight").shape[1]
+    made = SamDecoder(decoder, torch.zeros(64 * 64, channels), torch.zeros(channels))
+    shared = made.share({"image": torch.zeros(channels, 64, 64)}, None, many=folded)
+    token = torch.zeros(1, 2, channels)
+    made(shared, token, several=False, best=False)  # what is made once for all images is not counted
+    return count * _counted(torch, lambda: made(shared, token, several=False, best=False))
+
+
+def _counted(torch: Any, call: Callable[[], Any]) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter = FlopCounterMode(display=False)
+    def product(_: Any, left: Sequence[int], right: Sequence[int], **_rest: Any) -> int:
+        return 2 * math.prod(left) * right[-1]
+
+    # It knows only those that are not in place.
+    in_place = {torch.ops.aten.addmm_: product, torch.ops.aten.baddbmm_: product}
+    counter = FlopCounterMode(display=False, custom_mapping=in_place)
     with counter:
         call()
     return float(counter.get_total_flops())

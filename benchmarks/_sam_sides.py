@@ -149,7 +149,7 @@ class Sides:
 
         parts = self.ours._parts
         (group,) = group_prompts(Prompts.from_boxes(given), parts.frame.scale(embedding.width, embedding.height))
-        shared = parts.decoder.share(self.ours._tensors(embedding), None)
+        shared = parts.decoder.share(self.ours._tensors(embedding), None, many=len(given) > 1)
         tokens = parts.prompts.tokens(group).split(4 if self.options.device == "cpu" else len(given))
         return self.torch.cat([parts.decoder(shared, part, several=False, best=False).logits for part in tokens])
 

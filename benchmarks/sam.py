@@ -105,10 +105,11 @@ class Bench(Sides):
         times, (theirs, _, mine) = self.race(self.options.repeats, *sides)
         apart = f"logits ≤ {float((theirs - mine).abs().max()):.1e}"
         work = f"{count} boxes → logits"
+        folded = self.options.device == "cpu" and self.dtype == self.torch.float32
         return [
             Contest(work, "segment-anything, batched", times[0], times[2], apart),
             Contest(work, f"segment-anything, {best} at a time (its best)", times[1], times[2], apart),
-            self.distance(work, logits_flops(self.torch, self.weights, count), times[2]),
+            self.distance(work, logits_flops(self.torch, self.weights, count, folded=folded), times[2]),
         ]
 
     def transformers(self) -> list[Contest]:

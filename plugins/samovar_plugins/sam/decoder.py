@@ -33,12 +33,13 @@ class Decoded(NamedTuple):
 class Decoder(Protocol):
     """A mask decoder. Holds weights only."""
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
         """What all prompts of one image have in common.
 
         Args:
             tensors: the embedding, by the encoder's names.
             dense: L×C, the encoding of a mask prompt, or None where there is none.
+            many: prepare for more prompts than a few.
         """
 
     def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
@@ -60,21 +61,20 @@ class SamDecoder:
     """
 
     def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
-        self._transformer = TwoWayTransformer(state.at("transformer"))
-        self._position = position.to(state.dtype)
+        upscaling = state.at("output_upscaling")
+        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
+        self._transformer = TwoWayTransformer(state.at("transformer"), position, self._upscale.first)
         self._no_mask = no_mask
         self._dtype = state.dtype
         self._output = torch.cat([state.tensor("iou_token.weight"), state.tensor("mask_tokens.weight")])
         self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
         self._ious = state.mlp("iou_prediction_head", relu_)
-        upscaling = state.at("output_upscaling")
-        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
         """See `Decoder`. The embedding is "image", C×h×w."""
         image = tensors["image"]
         rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
-        return self._transformer.share(rows.to(self._dtype), self._position, (image.shape[1], image.shape[2]))
+        return self._transformer.share(rows.to(self._dtype), (image.shape[1], image.shape[2]), many=many)
 
     def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
         """See `Decoder`."""
@@ -82,7 +82,7 @@ class SamDecoder:
         tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
         answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted)])
         ious, masks = choose(self._ious, answers, [self._masks[mask] for mask in wanted], wanted, best)
-        parts = zip(images, masks.split([len(image) for image in images]))
+        parts = zip(images, masks.chunk(len(images)))
         logits = torch.cat([self._upscale(image, part, shared.size) for image, part in parts])
         return Decoded(logits.float(), ious.float())
 

@@ -70,22 +70,26 @@ class EfficientDecoder:
     """
 
     def __init__(self, state: State, position: Tensor) -> None:
+        upscaling = state.at("final_output_upscaling_layers")
+        self._upscale = Upscaler(upscaling.at("0.0"), upscaling.norm("0.1"), upscaling.at("1.0"), whole=True)
         self._transformer = TwoWayTransformer(
-            state.at("transformer"), activation=gelu_, residual_first=True, mlp_keys=("layers.0.0", "fc")
+            state.at("transformer"),
+            position,
+            self._upscale.first,
+            activation=gelu_,
+            residual_first=True,
+            mlp_keys=("layers.0.0", "fc"),
         )
-        self._position = position.to(state.dtype)
         self._dtype = state.dtype
         self._output = torch.cat([state.tensor("iou_token.weight"), state.tensor("mask_tokens.weight")])
         self._masks = [_mlp(state.at(f"output_hypernetworks_mlps.{index}")) for index in range(4)]
         self._ious = _mlp(state.at("iou_prediction_head"))
-        upscaling = state.at("final_output_upscaling_layers")
-        self._upscale = Upscaler(upscaling.at("0.0"), upscaling.norm("0.1"), upscaling.at("1.0"), whole=True)
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
         """See `Decoder`. The embedding is "image", C×h×w."""
         image = tensors["image"]
         rows = image.flatten(1).t().to(self._dtype).contiguous()
-        return self._transformer.share(rows, self._position, (image.shape[1], image.shape[2]))
+        return self._transformer.share(rows, (image.shape[1], image.shape[2]), many=many)
 
     def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
         """See `Decoder`."""
@@ -93,7 +97,7 @@ class EfficientDecoder:
         tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
         answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted)])
         ious, masks = choose(self._ious, answers, [self._masks[mask] for mask in wanted], wanted, best)
-        parts = zip(images, masks.split([len(image) for image in images]))
+        parts = zip(images, masks.chunk(len(images)))
         logits = torch.cat([self._upscale(image, part, shared.size) for image, part in parts])
         return Decoded(logits.float(), ious.float())
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from samovar_plugins.sam.decoder import MULTIMASK, Decoded, choose
 from samovar_plugins.sam.encoding import Encoder
 from samovar_plugins.sam.layers import State, gelu_, map_norm, relu_
+from samovar_plugins.sam.seen import Seen
 from samovar_plugins.sam.two_way import Shared, TwoWayTransformer
 from samovar_plugins.sam.upscale import Upscaler, as_map
 
@@ -59,8 +60,9 @@ class HqDecoder:
     """
 
     def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
-        self._transformer = TwoWayTransformer(state.at("transformer"))
-        self._position = position.to(state.dtype)
+        upscaling = state.at("output_upscaling")
+        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
+        self._transformer = TwoWayTransformer(state.at("transformer"), position, self._upscale.first)
         self._no_mask = no_mask
         self._dtype = state.dtype
         tokens = [state.tensor(f"{name}.weight") for name in ("iou_token", "mask_tokens", "hf_token")]
@@ -68,20 +70,18 @@ class HqDecoder:
         self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
         self._finest = state.mlp("hf_mlp", relu_)
         self._ious = state.mlp("iou_prediction_head", relu_)
-        upscaling = state.at("output_upscaling")
-        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
         mixing = state.at("embedding_maskfeature")
         self._widen = mixing.linear("0")
         self._norm = mixing.norm("1", eps=1e-6)
         self._narrow = mixing.linear("3")
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
         """See `Decoder`. The embedding is "image", C×h×w, and "fine", C₂×4h×4w."""
         image = tensors["image"]
         rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
-        shared = self._transformer.share(rows.to(self._dtype), self._position, (image.shape[1], image.shape[2]))
+        shared = self._transformer.share(rows.to(self._dtype), (image.shape[1], image.shape[2]), many=many)
         fine = tensors["fine"].to(self._dtype)
-        return _HqShared(shared.image, shared.position, shared.first, shared.size, fine)
+        return _HqShared(shared.image, shared.first, shared.size, shared.tables, fine)
 
     def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
         """See `Decoder`."""
@@ -92,16 +92,13 @@ class HqDecoder:
         answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted), 5])
         ious, masks = choose(self._ious, answers[:, :-1], [self._masks[mask] for mask in wanted], wanted, best=True)
         finest = self._finest(answers[:, -1])
-        logits, start = [], 0
-        for image in images:
-            part = slice(start, start + len(image))
-            logits.append(self._draw(image, masks[part], finest[part], shared))
-            start = part.stop
-        return Decoded(torch.cat(logits).float(), ious.float())
+        parts = zip(images, masks.chunk(len(images)), finest.chunk(len(images)))
+        logits = torch.cat([self._draw(image, part, fine, shared) for image, part, fine in parts])
+        return Decoded(logits.float(), ious.float())
 
-    def _draw(self, image: Tensor, masks: Tensor, finest: Tensor, shared: _HqShared) -> Tensor:
+    def _draw(self, image: Seen, masks: Tensor, finest: Tensor, shared: _HqShared) -> Tensor:
         """N×1×4h×4w logits."""
-        features = self._upscale.features(image)
+        features = self._upscale.features(image.onwards(0, shared.size[0] * shared.size[1]))
         plain = as_map(torch.bmm(masks, features.transpose(1, 2)), shared.size)
         feature_map = as_map(features.transpose(1, 2), shared.size)
         mixed = functional.conv2d(feature_map, self._widen.weight, self._widen.bias, padding=1)

@@ -29,6 +29,9 @@ from samovar_plugins.sam.two_way import Shared
 
 __all__ = ["Parts", "SamSegmenter"]
 
+MANY = 8
+"""Prompts of one image from which on it pays to prepare for many."""
+
 CERTAIN = 1e-3
 """A mask prompt given as pixels becomes logits of this probability of being wrong, as in micro-sam: ±6.9."""
 
@@ -52,6 +55,19 @@ class Parts:
     grid: tuple[int, int]
     dense: Callable[[NDArray[np.float32]], Tensor] | None
     limit: float | None = None
+
+
+@dataclass(frozen=True)
+class _Last:
+    """Attributes: asked: how many prompts `shared` has been made or used for."""
+
+    embedding: weakref.ref[Embedding]
+    shared: Shared
+    asked: int
+
+    @property
+    def many(self) -> bool:
+        return self.asked >= MANY
 
 
 @final
@@ -78,7 +94,7 @@ class SamSegmenter:
         self._logits = 4 * parts.grid[0], 4 * parts.grid[1]
         self._encoder = Replayed(parts.encoder) if device.startswith("cuda") else parts.encoder
         # What the prompts of the last image shared: a memo, replaced as a whole, so that threads only ever miss.
-        self._last: tuple[weakref.ref[Embedding], Shared] | None = None
+        self._last: _Last | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -163,7 +179,7 @@ class SamSegmenter:
             # Of the whole group at once: what comes from the host stops a GPU.
             tokens = parts.prompts.tokens(group)
             several = options.multimask or group.ambiguous
-            shared = None if group.masks else self._shared(embedding)
+            shared = None if group.masks else self._shared(embedding, len(tokens))
             step = 1 if shared is None else 4 if self._device == "cpu" else 64
             for start in range(0, len(tokens), step):
                 index = group.index[start : start + step]
@@ -171,12 +187,16 @@ class SamSegmenter:
                 answer = parts.decoder(seen, tokens[start : start + step], several=several, best=not options.multimask)
                 yield index, answer
 
-    def _shared(self, embedding: Embedding) -> Shared:
+    def _shared(self, embedding: Embedding, count: int) -> Shared:
+        """What this image's prompts share, of which `count` more are to be answered."""
         last = self._last
-        if last is not None and last[0]() is embedding:
-            return last[1]
-        shared = self._parts.decoder.share(self._tensors(embedding), None)
-        self._last = weakref.ref(embedding), shared
+        known = last is not None and last.embedding() is embedding
+        asked = count + (last.asked if last is not None and known else 0)
+        if last is not None and known and (last.many or asked < MANY):
+            shared = last.shared
+        else:
+            shared = self._parts.decoder.share(self._tensors(embedding), None, many=asked >= MANY)
+        self._last = _Last(weakref.ref(embedding), shared, asked)
         return shared
 
     def _refined(self, embedding: Embedding, prompts: Prompts, index: int) -> Shared:
@@ -195,7 +215,7 @@ class SamSegmenter:
             covered = self._parts.frame.shrink(mask.to_array()[0], self._logits)
             sure = np.clip(covered, CERTAIN, 1 - CERTAIN)
             logits = np.log(sure / (1 - sure))
-        return self._parts.decoder.share(self._tensors(embedding), self._parts.dense(logits))
+        return self._parts.decoder.share(self._tensors(embedding), self._parts.dense(logits), many=False)
 
     def tensor(self, embedding: Embedding, name: str) -> Tensor:
         """One of an embedding's tensors, where the model runs."""

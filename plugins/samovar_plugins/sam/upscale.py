@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from samovar_plugins.sam.layers import Linear, Norm, State, gelu_
 from samovar_plugins.sam.product import Product
+from samovar_plugins.sam.seen import Seen
 
 __all__ = ["Skips", "Upscaler", "as_map", "as_rows"]
 
@@ -34,10 +35,10 @@ class Skips:
     last: Tensor
 
 
-def _deconvolution(state: State) -> Product:
+def _deconvolution(state: State) -> Linear:
     """…×in → …×4·out, the four being the rows and columns of the kernel."""
     weight, bias = state.tensor("weight"), state.tensor("bias")
-    return Product(Linear(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), bias.repeat(4)))
+    return Linear(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), bias.repeat(4))
 
 
 class Upscaler:
@@ -47,17 +48,20 @@ class Upscaler:
         first, last: weights of the two transposed convolutions.
         norm: the normalisation between them: over channels, or over the whole map if `whole`.
         whole: see `norm` (EfficientSAM).
+
+    Attributes:
+        first: the first of the two, C×4C₁, by which the image has been multiplied when it gets here.
     """
 
     def __init__(self, first: State, norm: Norm, last: State, *, whole: bool = False) -> None:
-        self._first = _deconvolution(first)
+        self.first = _deconvolution(first)
         self._norm = norm
-        self._last = _deconvolution(last)
+        self._last = Product(_deconvolution(last))
         self._whole = whole
 
-    def features(self, image: Tensor, skips: Skips | None = None) -> Tensor:
-        """N×L×C → N×(16·L)×C₂, in the order of `as_map`."""
-        x = self._first(image)
+    def features(self, x: Tensor, skips: Skips | None = None) -> Tensor:
+        """N×L×4C₁, which may be overwritten → N×(16·L)×C₂, in the order of `as_map`."""
+        count, positions = x.shape[:2]
         if skips is not None:
             x += skips.middle
         x = x.unflatten(-1, (4, -1))
@@ -71,17 +75,17 @@ class Upscaler:
         x = self._last(x)
         if skips is not None:
             x += skips.last.unflatten(-1, (4, -1))
-        return gelu_(x).reshape(len(image), 16 * image.shape[1], -1)
+        return gelu_(x).reshape(count, 16 * positions, -1)
 
-    def __call__(self, image: Tensor, tokens: Tensor, size: tuple[int, int], skips: Skips | None = None) -> Tensor:
-        """Logits N×M×4h×4w of mask tokens N×M×C₂ on an image N×L×C of `size` h, w."""
-        positions = image.shape[1]
-        tile = positions if self._whole or image.device.type != "cpu" else TILE
-        logits = image.new_empty(len(image), tokens.shape[1], 16 * positions)
+    def __call__(self, image: Seen, tokens: Tensor, size: tuple[int, int], skips: Skips | None = None) -> Tensor:
+        """Logits N×M×4h×4w of mask tokens N×M×C₂ on the image, as N prompts see it, of `size` h, w."""
+        positions = size[0] * size[1]
+        tile = positions if self._whole or tokens.device.type != "cpu" else TILE
+        logits = tokens.new_empty(*tokens.shape[:2], 16 * positions)
         for start in range(0, positions, tile):
             stop = min(start + tile, positions)
             part = None if skips is None else Skips(skips.middle[start:stop], skips.last[start:stop])
-            features = self.features(image[:, start:stop], part)
+            features = self.features(image.onwards(start, stop), part)
             logits[..., 16 * start : 16 * stop] = torch.bmm(tokens, features.transpose(1, 2))
         return as_map(logits, size)
 

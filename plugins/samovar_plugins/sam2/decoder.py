@@ -45,25 +45,26 @@ class Sam2Decoder:
     """
 
     def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
-        self._transformer = TwoWayTransformer(state.at("transformer"), mlp_keys=("layers.0", "layers.1"))
-        self._position = position.to(state.dtype)
+        upscaling = state.at("output_upscaling")
+        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
+        self._transformer = TwoWayTransformer(
+            state.at("transformer"), position, self._upscale.first, mlp_keys=("layers.0", "layers.1")
+        )
         self._no_mask = no_mask
         self._dtype = state.dtype
         tokens = [state.tensor(f"{name}.weight") for name in ("obj_score_token", "iou_token", "mask_tokens")]
         self._output = torch.cat(tokens)
         self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
         self._ious = state.mlp("iou_prediction_head", relu_)
-        upscaling = state.at("output_upscaling")
-        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
         """See `Decoder`. The embedding is "image" C×h×w, "middle" C/4×2h×2w and "fine" C/8×4h×4w."""
         image = tensors["image"]
         size = image.shape[1], image.shape[2]
         rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
-        shared = self._transformer.share(rows.to(self._dtype), self._position, size)
+        shared = self._transformer.share(rows.to(self._dtype), size, many=many)
         middle, fine = (as_rows(tensors[name].to(self._dtype), size) for name in ("middle", "fine"))
-        return _Sam2Shared(shared.image, shared.position, shared.first, shared.size, Skips(middle, fine))
+        return _Sam2Shared(shared.image, shared.first, shared.size, shared.tables, Skips(middle, fine))
 
     def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
         """See `Decoder`."""
@@ -79,7 +80,7 @@ class Sam2Decoder:
             ious, masks = _first_and_best(ious, masks)
         elif best:
             ious, masks = _best(ious, masks)
-        parts = zip(images, masks.split([len(image) for image in images]))
+        parts = zip(images, masks.chunk(len(images)))
         logits = torch.cat([self._upscale(image, part, shared.size, shared.skips) for image, part in parts]).float()
         if not several:
             stable = _stable(logits[:, 0])[:, None]

@@ -48,7 +48,9 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: 
             corners = np.random.default_rng(seed).uniform(0, 1, (PROMPTS, 2, 2)) * [640, 480]
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
             (group,) = group_prompts(Prompts.from_boxes(boxes), parts.frame.scale(640, 480))
-            parts.decoder(parts.decoder.share(tensors, None), parts.prompts.tokens(group), several=False, best=False)
+            parts.decoder(
+                parts.decoder.share(tensors, None, many=False), parts.prompts.tokens(group), several=False, best=False
+            )
     finally:
         Upscaler.features = plain  # type: ignore[method-assign]
     means = torch.stack(features).unflatten(0, (PROMPTS, -1)).mean(dim=1)

@@ -59,7 +59,7 @@ def test_neither_network_makes_a_device_and_its_host_wait_for_each_other(family:
     count = 6 if family == "efficient-sam" else 3
     with torch.inference_mode(), Waits() as waits:
         found = parts.encoder(torch.empty(2, 3, 64, 64, device="meta", dtype=torch.bfloat16))
-        shared = parts.decoder.share({name: tensor[0] for name, tensor in found.items()}, None)
+        shared = parts.decoder.share({name: tensor[0] for name, tensor in found.items()}, None, many=False)
         for several, best in ((False, False), (False, True), (True, True), (True, False)):
             tokens = torch.empty(5, count, 32, device="meta")
             answer = parts.decoder(shared, tokens, several=several, best=best)

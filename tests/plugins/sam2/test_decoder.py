@@ -35,7 +35,7 @@ def decoded(parts: Parts, prompts: Sequence[Prompt], *, several: bool, best: boo
     with torch.inference_mode():
         tensors = {name: found[0] for name, found in parts.encoder(parts.frame.pixels(image)[None]).items()}
         (group,) = group_prompts(Prompts.of(prompts), parts.frame.scale(64, 48))
-        shared = parts.decoder.share(tensors, None)
+        shared = parts.decoder.share(tensors, None, many=False)
         found = parts.decoder(shared, parts.prompts.tokens(group), several=several, best=best)
     return found.logits, found.ious
 

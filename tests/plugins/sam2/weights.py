@@ -147,7 +147,9 @@ def centred(sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
         with torch.inference_mode():
             parts = build(sizes.layout, State(weights), sizes.frame)
             frames = parts.frame.pixels(scene(640, 480))[None]
-            shared = parts.decoder.share({name: found[0] for name, found in parts.encoder(frames).items()}, None)
+            shared = parts.decoder.share(
+                {name: found[0] for name, found in parts.encoder(frames).items()}, None, many=False
+            )
             corners = np.sort(np.random.default_rng(seed).uniform(0, 1, (BOXES, 2, 2)) * [640, 480], axis=1)
             (group,) = group_prompts(Prompts.from_boxes(corners.reshape(-1, 4)), parts.frame.scale(640, 480))
             parts.decoder(shared, parts.prompts.tokens(group), several=True, best=False)

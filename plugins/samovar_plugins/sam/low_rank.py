@@ -1,0 +1,273 @@
+"""The image as one prompt sees it, without ever making it.
+
+What T tokens write to the image is, in every layer, a mixture of heads · T vectors, and a normalisation only centres
+and scales each position and weights the channels. So the image that a prompt sees remains
+
+    scale[l] · base[l] + Σⱼ mixing[j, l] · vectors[j] + offset
+
+where only `base` has as many channels as the image, and it is the same for all prompts. All that reads the image is
+linear, and goes over `base` once an image (`Tables`) and over the few vectors once a prompt. A box is seven tokens: two
+layers mix 112 vectors, and 1.5 billion operations, many of them on maps that do not fit a CPU's cache, become 0.9. The
+square of the deviation by which a normalisation divides is a quadratic form in the mixture. All of this is algebra: no
+approximation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+
+from samovar_plugins.sam.attention import Attention, SharedKeys
+from samovar_plugins.sam.layers import Linear
+from samovar_plugins.sam.seen import ImageSide
+
+__all__ = ["LowRank", "LowRankSeen", "Tables"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What all prompts of one image of L positions multiply by; `base` above as all that reads it sees it.
+
+    Attributes:
+        keys, values: S+1 each, heads×D×L, of the reading in each layer and after the last; none of the first layer's.
+        queries: S, heads×D×L, of the writing; none of the first layer's.
+        crossed: S, for each layer whose vectors are in the mixture by then, heads×D×L: their products with the base.
+        offsets: S, (layer)×L: the products of earlier layers' offsets with the base.
+        energy: S×L, the base's sum of squares, centred, at each normalisation.
+        onwards: L×out.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    queries: tuple[Tensor, ...]
+    crossed: tuple[tuple[Tensor, ...], ...]
+    offsets: tuple[Tensor, ...]
+    energy: Tensor
+    onwards: Tensor
+
+
+@final
+class LowRank:
+    """What does not depend on the image: weights folded onto one another.
+
+    Args:
+        side: the model's.
+        onwards: the side's, as plain weights.
+    """
+
+    def __init__(self, side: ImageSide, onwards: Linear) -> None:
+        self.side = side
+        self._onwards = onwards
+
+    def fits(self, tokens: Tensor) -> bool:
+        """Whether N×T×C tokens are few enough for the mixture to be smaller than the image."""
+        return all(attention.folds(tokens) for attention in self.side.reads)
+
+    # ---------------------------------------------------------------------------------------------- constants
+
+    @cached_property
+    def offset(self) -> tuple[Tensor, ...]:
+        """S+1: what every position has in common before each layer, and after the last. The first's is in the base."""
+        return tuple(norm.bias for norm in (self.side.norms[0], *self.side.norms))
+
+    @cached_property
+    def written(self) -> tuple[Tensor, ...]:
+        """S: the offset once a layer has written; of the first layer, only what it writes."""
+        found = [_bias(write.out.bias, self.side.position) for write in self.side.writes]
+        return (found[0], *(offset + bias for offset, bias in zip(self.offset[1:], found[1:])))
+
+    @cached_property
+    def key_places(self) -> tuple[Tensor, ...]:
+        """S+1, heads×D×L: the keys of positions and offset. A key's bias shifts all of a token's scores alike."""
+        return tuple(
+            _by_head(read, read.k.weight @ (self.side.position + offset).t())
+            for read, offset in zip(self.side.reads, self.offset)
+        )
+
+    @cached_property
+    def query_places(self) -> tuple[Tensor, ...]:
+        """S, heads×D×L: the queries of positions and offset."""
+        return tuple(
+            _by_head(write, write.q(self.side.position + offset).t().contiguous())
+            for write, offset in zip(self.side.writes, self.offset)
+        )
+
+    @cached_property
+    def value_offsets(self) -> tuple[Tensor, ...]:
+        """S+1: the value of the offset."""
+        return tuple(read.v(offset) for read, offset in zip(self.side.reads, self.offset))
+
+    @cached_property
+    def onwards_offset(self) -> Tensor:
+        """The offset after the last layer, onwards."""
+        return self._onwards(self.offset[-1])
+
+    def onwards(self, vectors: Tensor) -> Tensor:
+        """K×C → K×out."""
+        return vectors @ self._onwards.weight.t()
+
+    # ------------------------------------------------------------------------------------------------- tables
+
+    @cached_property
+    def _folded(self) -> Tensor:
+        """Rows×C: everything that the base of the first layer is multiplied by, in the order of `tables`."""
+        side, depth = self.side, len(self.side.norms)
+        channels = side.position.shape[1]
+        centre = torch.eye(channels, dtype=torch.float64, device=side.position.device) - 1 / channels
+        steps = [centre * norm.weight.double() for norm in side.norms]
+        rows = []
+        base = torch.eye(channels, dtype=torch.float64, device=side.position.device)
+        added: list[Tensor] = []  # the vectors' outputs of each layer so far, and its offset, as they are by now
+        for layer in range(depth + 1):
+            if layer:
+                rows += [side.reads[layer].k.weight.double() @ base.t(), side.reads[layer].v.weight.double() @ base.t()]
+            if layer == depth:
+                break
+            if layer:
+                rows.append(side.writes[layer].q.weight.double() @ base.t())
+            added += [side.writes[layer].out.weight.double().t()]
+            added += [self.written[layer].double()[None]] if layer else []
+            rows += [each @ centre @ base.t() for each in added]
+            base = base @ steps[layer]
+            added = [each @ steps[layer] for each in added]
+        rows.append(self._onwards.weight.double() @ base.t())
+        return torch.cat(rows).to(side.position.dtype)
+
+    def tables(self, image: Tensor) -> Tables:
+        """Of an L×C image."""
+        side, depth = self.side, len(self.side.norms)
+        base = image + self.written[0]
+        out = len(self._onwards.weight)
+        every = self._folded[:-out] @ base.t()
+        onwards = base @ self._folded[-out:].t()
+        start = 0
+
+        def take(attention: Attention) -> Tensor:
+            nonlocal start
+            start += attention.inner
+            return _by_head(attention, every[start - attention.inner : start])
+
+        nothing = image.new_empty(0)
+        keys, values, queries, crossed, offsets, energy = [nothing], [nothing], [], [], [], []
+        for layer in range(depth + 1):
+            if layer:
+                keys.append(take(side.reads[layer]))
+                values.append(take(side.reads[layer]))
+            if layer == depth:
+                break
+            queries.append(take(side.writes[layer]) if layer else nothing)
+            products, constant = [], []
+            for earlier in range(layer + 1):
+                products.append(take(side.writes[earlier]))
+                if earlier:
+                    constant.append(every[start])
+                    start += 1
+            crossed.append(tuple(products))
+            offsets.append(torch.stack(constant) if constant else nothing)
+            base = base - base.mean(1, keepdim=True)
+            energy.append(base.square().sum(1))
+            base = base * side.norms[layer].weight
+        return Tables(
+            tuple(keys), tuple(values), tuple(queries), tuple(crossed), tuple(offsets), torch.stack(energy), onwards
+        )
+
+
+@final
+class LowRankSeen:
+    """A `Seen` of one prompt (n = 1).
+
+    Args:
+        model: weights.
+        tables: the image.
+        first: the image's side of the first layer.
+    """
+
+    def __init__(self, model: LowRank, tables: Tables, first: SharedKeys) -> None:
+        self._model = model
+        self._tables = tables
+        self._first = first
+        self._scale: Tensor | float = 1.0
+        self._mixing = first.keys.new_empty(0, first.keys.shape[2])
+        self._vectors = first.keys.new_empty(0, model.side.position.shape[1])
+        self._written: list[Tensor] = []  # each layer's values, heads×T×D
+
+    def read(self, layer: int, tokens: Tensor) -> Tensor:
+        """See `Seen`. Not the first layer's, which all prompts read alike."""
+        at = self._model.side.reads[layer]
+        asked = at.split(at.q(tokens[0])) * at.scale
+        scores = self._scores(asked, at.k.weight, self._tables.keys[layer], self._model.key_places[layer])
+        weights = torch.softmax(scores, -1)
+        mixed = weights.flatten(0, 1) @ self._mixing.t()
+        read = torch.bmm(mixed.unflatten(0, (at.heads, -1)), at.split(self._vectors @ at.v.weight.t()))
+        read.baddbmm_(weights.mul_(self._scale), self._tables.values[layer].transpose(1, 2))
+        return at.out(at.merge(read) + self._model.value_offsets[layer])[None]
+
+    def write(self, layer: int, tokens: Tensor, values: Tensor) -> None:
+        """See `Seen`."""
+        at, norm = self._model.side.writes[layer], self._model.side.norms[layer]
+        offered = at.split(at.k(tokens[0])) * at.scale
+        if layer == 0:
+            scores = torch.bmm(offered, self._first.queries)
+        else:
+            scores = self._scores(offered, at.q.weight, self._tables.queries[layer], self._model.query_places[layer])
+        weights = torch.softmax(scores, 1).flatten(0, 1)
+        self._written.append(at.split(at.v(values[0])))
+        vectors = (self._written[-1] @ at.per_head(at.out.weight.t())).flatten(0, 1)
+        rows, columns = [self._mixing, weights], [self._vectors, vectors]
+        if layer:
+            rows.append(weights.new_ones(1, weights.shape[1]))
+            columns.append(self._model.written[layer][None])
+        mixing, vectors = torch.cat(rows), torch.cat(columns)
+        vectors = vectors - vectors.mean(1, keepdim=True)
+        # |scale · base + vectorsᵀ · mixing|² of each position, the mixed terms first.
+        products = self._crossed(layer, mixing).mul_(2 * self._scale).addmm_(vectors @ vectors.t(), mixing)
+        square = self._tables.energy[layer] * self._scale * self._scale + products.mul_(mixing).sum(0)
+        inverse = torch.rsqrt(square.div_(vectors.shape[1]).add_(norm.eps))
+        self._scale = inverse * self._scale
+        self._mixing = mixing.mul_(inverse)
+        self._vectors = vectors * norm.weight
+
+    def onwards(self, start: int, stop: int) -> Tensor:
+        """See `Seen`."""
+        scale = self._scale[start:stop, None] if isinstance(self._scale, Tensor) else self._scale
+        found = torch.addcmul(self._model.onwards_offset, self._tables.onwards[start:stop], scale)
+        return found.addmm_(self._mixing[:, start:stop].t(), self._onwards)[None]
+
+    @cached_property
+    def _onwards(self) -> Tensor:
+        """The vectors, onwards; asked for once all layers have written."""
+        return self._model.onwards(self._vectors)
+
+    def _scores(self, asked: Tensor, weight: Tensor, table: Tensor, places: Tensor) -> Tensor:
+        """heads×T×L products of heads×T×D with the image, projected by `weight` (inner×C)."""
+        at = self._model.side.reads[0]
+        scores = torch.bmm(asked, table).mul_(self._scale).baddbmm_(asked, places)
+        mixed = torch.bmm(asked, at.split(self._vectors @ weight.t()).transpose(1, 2))
+        scores.flatten(0, 1).addmm_(mixed.flatten(0, 1), self._mixing)
+        return scores
+
+    def _crossed(self, layer: int, like: Tensor) -> Tensor:
+        """The base's products with the vectors, in the order of the mixture."""
+        found = torch.empty_like(like)
+        start = 0
+        for earlier, (values, table) in enumerate(zip(self._written, self._tables.crossed[layer])):
+            heads, count = values.shape[:2]
+            torch.bmm(values, table, out=found[start : start + heads * count].unflatten(0, (heads, count)))
+            start += heads * count
+            if earlier:
+                found[start] = self._tables.offsets[layer][earlier - 1]
+                start += 1
+        return found
+
+
+def _by_head(attention: Attention, x: Tensor) -> Tensor:
+    """inner×L → heads×D×L."""
+    return x.unflatten(0, (attention.heads, -1))
+
+
+def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
+    return like.new_zeros(like.shape[1]) if bias is None else bias

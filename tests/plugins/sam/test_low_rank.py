@@ -1,0 +1,103 @@
+"""Never making the image as a prompt sees it changes nothing but the cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from samovar import Prompt, Prompts
+from samovar.protocols import DecodeOptions
+from samovar.testing.scenes import scene
+from samovar_plugins.sam.decoder import Decoded
+from samovar_plugins.sam.layers import State
+from samovar_plugins.sam.low_rank import LowRankSeen
+from samovar_plugins.sam.networks import build
+from samovar_plugins.sam.prompts import group_prompts
+from samovar_plugins.sam.segmenter import MANY, Parts, SamSegmenter
+from samovar_plugins.sam2.networks import build as build_sam2
+from tests.plugins.sam.models import FAMILIES
+from tests.plugins.sam.weights import Sizes, random_weights
+from tests.plugins.sam2.weights import Sizes as Sizes2
+from tests.plugins.sam2.weights import random_weights as random_weights2
+
+BOXES = [Prompt(box=(8, 6, 50, 40)), Prompt(box=(20, 20, 60, 44)), Prompt(box=(2, 2, 12, 40))]
+CLICKS = [Prompt(points=[(x, 20)]) for x in (8, 30, 55)]
+SCRIBBLE = [Prompt(points=[(2 * x, x) for x in range(20)])]
+
+
+def parts_of(family: str, dtype: torch.dtype = torch.float64) -> Parts:
+    """A model of few positions and of the published number of channels."""
+    with torch.inference_mode():
+        if family == "sam2":
+            sizes = Sizes2(channels=256)
+            return build_sam2(sizes.layout, State(random_weights2(sizes), dtype=dtype), sizes.frame)
+        plain = Sizes(channels=256)
+        return build(family, State(random_weights(family, plain), dtype=dtype), plain.frame)  # type: ignore[arg-type]
+
+
+def decoded(parts: Parts, prompts: list[Prompt], *, many: bool) -> Decoded:
+    with torch.inference_mode():
+        picture = parts.frame.pixels(scene(64, 48))[None].double()
+        tensors = {name: tensor[0] for name, tensor in parts.encoder(picture).items()}
+        (group,) = group_prompts(Prompts.of(prompts), parts.frame.scale(64, 48))
+        shared = parts.decoder.share(tensors, None, many=many)
+        return parts.decoder(shared, parts.prompts.tokens(group), several=True, best=False)
+
+
+@pytest.fixture
+def low_rank(monkeypatch: pytest.MonkeyPatch) -> list[LowRankSeen]:
+    """Those that were used."""
+    used: list[LowRankSeen] = []
+    plain = LowRankSeen.onwards
+
+    def watch(seen: LowRankSeen, start: int, stop: int) -> torch.Tensor:
+        used.append(seen)
+        return plain(seen, start, stop)
+
+    monkeypatch.setattr(LowRankSeen, "onwards", watch)
+    return used
+
+
+@pytest.mark.parametrize("prompts", [BOXES, CLICKS], ids=["boxes", "clicks"])
+@pytest.mark.parametrize("family", [*FAMILIES, "sam2"])
+def test_the_answers_are_those_of_the_image_that_is_made(
+    family: str, prompts: list[Prompt], low_rank: list[LowRankSeen]
+) -> None:
+    parts = parts_of(family)
+    made = decoded(parts, prompts, many=False)
+    assert not low_rank
+    never_made = decoded(parts, prompts, many=True)
+    assert len(set(low_rank)) == len(prompts)
+    assert made.logits.std() > 0.01
+    torch.testing.assert_close(never_made.logits, made.logits, rtol=0, atol=1e-6)  # float32 in the end
+    torch.testing.assert_close(never_made.ious, made.ious, rtol=0, atol=1e-6)
+
+
+def test_a_prompt_of_many_tokens_has_the_image_made(low_rank: list[LowRankSeen]) -> None:
+    parts = parts_of("sam")
+    found = decoded(parts, SCRIBBLE, many=True)
+    assert not low_rank
+    torch.testing.assert_close(found.logits, decoded(parts, SCRIBBLE, many=False).logits, rtol=0, atol=1e-6)
+
+
+def test_an_image_is_prepared_for_many_prompts_once_it_has_been_asked_many(low_rank: list[LowRankSeen]) -> None:
+    with torch.inference_mode():
+        sam = SamSegmenter(parts_of("sam", torch.float32), fingerprint="wide", device="cpu", dtype=torch.float32)
+    (embedding,) = sam.encode([scene(64, 48)])
+
+    def click() -> NDArray[np.float32]:
+        (masks,) = sam.decode([embedding], [Prompts.of(CLICKS[:1])], DecodeOptions(logits=True))
+        assert masks.logits is not None
+        return masks.logits
+
+    first = click()
+    for _ in range(MANY - 2):
+        click()
+    assert not low_rank
+    np.testing.assert_allclose(click(), first, rtol=0, atol=1e-4)
+    assert low_rank
+    low_rank.clear()
+    sam.decode([embedding], [Prompts.of(BOXES * 3)], DecodeOptions())
+    assert len(set(low_rank)) == 9
