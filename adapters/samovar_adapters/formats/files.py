@@ -17,7 +17,7 @@ __all__ = ["check_file", "check_folder", "failure", "partial", "sync", "write_fo
 def failure(path: Path, doing: str, error: OSError) -> SamovarError:
     """The one-line error for an operating-system failure while `doing` something with `path`."""
     if error.errno == errno.ENAMETOOLONG:  # wrong with this one path, where a full disk would be with the next as well
-        return InputError(f"{path}: cannot {doing}: {error.strerror}; rename the image")
+        return InputError(f"{path}: cannot {doing}: {error.strerror}; use a shorter name")
     return SamovarError(f"{path}: cannot {doing}: {error.strerror or error}; mend that and run again")
 
 

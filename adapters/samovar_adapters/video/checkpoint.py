@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.tracking import Snapshot, Tracker
 from samovar_adapters.formats.files import check_folder, write_whole
+from samovar_adapters.video.growing import GrowingFile
 from samovar_adapters.video.lines import from_line, to_line
 
 __all__ = ["EVERY", "Checkpoint"]
@@ -43,7 +44,7 @@ class Checkpoint:
         self._snapshot = self._load()
         self.done = int(self._snapshot["frames"]) if self._snapshot else 0
         self._kept = self._read_back()
-        self._file: TextIO = self._lines.open("a", encoding="utf-8")
+        self._file = GrowingFile(self._lines, go_on=True)
 
     def _load(self) -> dict[str, Any]:
         if not self._state.exists():
@@ -77,9 +78,8 @@ class Checkpoint:
         self._snapshot, self._kept = {}, []
 
     def add(self, masks: Masks, tracker: Tracker) -> None:
-        """One more frame is tracked."""
+        """One more frame is tracked. Raises SamovarError when the disk takes no more."""
         self._file.write(to_line(masks))
-        self._file.flush()
         self.done += 1
         if self.done % EVERY == 0:
             self.save(tracker.snapshot())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -60,9 +61,7 @@ def run(
         raise InputError("engine detections keeps no checkpoint; leave --checkpoint out")
     if at and (video == "-" or video.startswith("camera:")):
         raise InputError(f"--at also follows backwards, which needs a file or a folder; got {video}; leave --at out")
-    for path in (out, masks, mot):
-        if path and Path(path).exists() and Path(video).exists() and Path(path).samefile(video):
-            raise InputError(f"{path} is what is read; name another file to write")
+    _check_apart(video, {"--out": out, "--masks": masks, "--mot": mot, "--checkpoint": checkpoint})
     with ExitStack() as stack:
         reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
         runtime = load(loading.pop("model"), **loading)
@@ -97,6 +96,20 @@ def run(
         where = ", ".join(path for path in (out, masks, mot) if path)
         click.echo(f"{count} frames" + (f" → {where}" if where else ""), err=True)
     return 1 if reader.problems else 0
+
+
+def _check_apart(video: str, outputs: Mapping[str, str | None]) -> None:
+    """Raises InputError for an output that is what is read, or two that are one."""
+    taken: dict[str, str] = {}
+    for option, path in outputs.items():
+        if not path:
+            continue
+        # os.path and not Path, which fails on what is too long for the name of a file.
+        if os.path.exists(path) and os.path.exists(video) and os.path.samefile(path, video):  # noqa: PTH110, PTH121
+            raise InputError(f"{path} is what is read; name another file to write")
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise InputError(f"{other} and {option} are both {path}; name two files")
 
 
 def _follow_back(
@@ -160,6 +173,7 @@ def _digest(prompts: Prompts | None) -> str:
     """What tells one set of prompts from another."""
     if prompts is None:
         return ""
-    masks = [mask.to_coco_rle() if isinstance(mask, Masks) else str(mask) for mask in prompts.masks]
-    told = [prompts.boxes.tolist(), prompts.points.tolist(), prompts.point_labels.tolist(), prompts.texts, masks]
+    masks = [mask.to_coco_rle() if isinstance(mask, Masks) else None for mask in prompts.masks]
+    arrays = prompts.boxes, prompts.points, prompts.point_labels, prompts.point_offsets
+    told = [*(array.tolist() for array in arrays), prompts.texts, masks, prompts.labels, prompts.ids]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -75,6 +75,14 @@ def test_a_folder_is_read_in_natural_order_and_bad_pictures_are_named(tmp_path: 
     assert ["3.png" in str(reader.problems[0]), "4.png" in str(reader.problems[1])] == [True, True]
 
 
+def test_what_looks_like_a_number_and_is_none_does_not_disturb_the_order(tmp_path: Path) -> None:
+    from PIL import Image as Pillow
+
+    for value, name in enumerate(("1.png", "1²2.png", "2.png")):
+        Pillow.fromarray(np.full((8, 8, 3), value, np.uint8)).save(tmp_path / name)
+    assert len(list(open_frames(str(tmp_path)))) == 3
+
+
 def test_a_video_that_is_cut_short_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", FRAMES).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
@@ -118,7 +126,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str, data
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("source", ["nowhere.mp4", "camera:x", "camera:77"])
+@pytest.mark.parametrize("source", ["nowhere.mp4", "camera:x", "camera:²", "camera:77", "n" * 300])
 def test_sources_that_are_not_there(source: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=source):
         open_frames(source)

@@ -199,6 +199,57 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     assert source.read_bytes() == before
 
 
+@pytest.mark.parametrize("masks", ["m.json", "m.txt"])
+def test_a_run_that_comes_to_nothing_leaves_what_an_earlier_one_wrote(tmp_path: Path, masks: str) -> None:
+    source = write_video(tmp_path / "a.mp4", FRAMES[:2])
+    outputs = {"--out": tmp_path / "o.mp4", "--mot": tmp_path / "o.txt", "--masks": tmp_path / masks}
+    for path in outputs.values():
+        path.write_text("an evening's work")
+    told = [str(part) for pair in outputs.items() for part in pair]
+    samovar("track", str(source), "--box", "900,900,990,990", *told, status=2)
+    assert [path.read_text() for path in outputs.values()] == ["an evening's work"] * 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+@pytest.mark.parametrize(("option", "name"), [("--out", "o.mp4"), ("--mot", "o.txt"), ("--masks", "m.txt")])
+def test_a_full_disk_is_one_line(tmp_path: Path, option: str, name: str) -> None:
+    source = write_video(tmp_path / "a.mp4", FRAMES[:2])
+    (tmp_path / name).symlink_to("/dev/full")
+    done = samovar("track", str(source), *PROMPTS, option, str(tmp_path / name), status=1)
+    assert b"No space left on device; mend that and run again" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--masks", "m.txt", "--mot", "./m.txt"), b"--masks and --mot are both ./m.txt"),
+        (("--out", "o.gif"), b"o.gif: cannot be written as video"),
+        (("--out", "a" * 300 + ".mp4"), b"File name too long"),
+        (("--masks", "a" * 300 + ".json"), b"File name too long"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", FRAMES[:2])
+    done = subprocess.run(
+        [sys.executable, "-m", "samovar", "track", "a.mp4", *PROMPTS, *arguments],
+        capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_names_with_colons_are_files_and_no_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", FRAMES[:3]).rename("12:30.mp4")
+    samovar("track", "12:30.mp4", *PROMPTS, "--out", "out:1.mp4")
+    assert len(times(tmp_path / "out:1.mp4")) == 3
+
+
 def test_a_checkpoint_is_of_one_video_whatever_its_name(tmp_path: Path) -> None:
     small = [Image(np.ascontiguousarray(FRAMES[0].pixels[20:84, 20:84]))] * 52
     source = write_video(tmp_path / "a.mp4", small)

@@ -71,4 +71,4 @@ class FolderReader:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Names with numbers by value, so that 10.jpg comes after 9.jpg."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]

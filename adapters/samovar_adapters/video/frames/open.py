@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,8 @@ def open_frames(source: str, *, rate: Fraction | None = None) -> FrameReader:
         InputError: it is not there, or not a video.
         MissingExtraError: PyAV is not installed; folders do without it.
     """
-    if Path(source).is_dir():
+    # os.path and not Path, which fails on what is too long for the name of a file.
+    if os.path.isdir(source):  # noqa: PTH112
         from samovar_adapters.video.frames.folder import FolderReader
 
         return FolderReader(Path(source), rate or Fraction(25))
@@ -35,11 +37,13 @@ def open_frames(source: str, *, rate: Fraction | None = None) -> FrameReader:
         return StreamReader(_Pipe(), "standard input")
     kind, colon, number = source.partition(":")
     if kind == "camera" and colon:
-        if not number.isdigit():
+        if not number.isdecimal():
             raise InputError(f"expected camera:N with a number; got {source!r}; the first is camera:0")
         place, form = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
         return StreamReader(place.format(number), source, form=form)
-    if "://" not in source and not Path(source).is_file():
+    if os.path.isfile(source):  # noqa: PTH113
+        return StreamReader(os.path.abspath(source), source)  # noqa: PTH100  (FFmpeg takes "12:30.mp4" for a protocol)
+    if "://" not in source:
         raise InputError(f"no video at {source!r}; expected a file, a URL, a folder, camera:N or - for standard input")
     return StreamReader(source, source)
 

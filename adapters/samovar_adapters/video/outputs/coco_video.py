@@ -16,7 +16,7 @@ __all__ = ["CocoVideo"]
 
 
 class CocoVideo:
-    """Collects compressed run lengths and writes the file when closed, whole or not at all.
+    """Collects compressed run lengths and writes the file when closed, whole or not at all; without a frame, not.
 
     What it holds grows with the number of masks, a few hundred bytes each: of the formats here, only this one cannot be
     written frame by frame.
@@ -46,7 +46,9 @@ class CocoVideo:
                 self._tracks.setdefault(ident, {})[len(self._files) - 1] = rle, [x1, y1, x2 - x1, y2 - y1], area
 
     def close(self) -> None:
-        """Write the file."""
+        """Write the file. Raises SamovarError when the disk takes no more."""
+        if not self._files:
+            return
         width, height = self._size
         length = len(self._files)
         annotations = []

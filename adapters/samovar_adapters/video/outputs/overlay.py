@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
@@ -28,14 +28,14 @@ class OverlayVideo:
     """Writes H.264 (VP9 into .webm); the sound is copied packet by packet, never encoded anew.
 
     Frames keep their own times, so a variable rate stays one. A side of odd length grows by a pixel, as the formats
-    want it. Closed half-way, the file ends there and plays.
+    want it. Closed half-way, the file ends there and plays; closed before the first frame, nothing is written at all.
 
     Args:
         path: of the video to write; the suffix says the container.
         frames: whose frames will come: its rate and its sound.
 
     Raises:
-        InputError: a path that cannot be written, or a suffix that no container has.
+        InputError: a path that cannot be written, or a suffix of no container for video.
     """
 
     def __init__(self, path: str | os.PathLike[str], frames: FrameReader) -> None:
@@ -44,20 +44,22 @@ class OverlayVideo:
         self._path, self._frames, self._av = path, frames, av
         check_file(path, "--out")
         try:
-            self._file = av.open(str(path), "w")
+            self._file = av.open(os.path.abspath(path), "w")  # noqa: PTH100  (FFmpeg takes "12:30.mp4" for a protocol)
+            self._video = self._stream(frames.rate.limit_denominator(1001))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(
                 f"{path}: cannot be written as video: {one_line(error)}; name a .mp4, .mkv or .webm"
             ) from error
-        self._video: Any = None
         self._sound = self._copy_of(frames.sound_template())
         self._last = -1
+        self._closed = False
         self._places: dict[Ident, int] = {}
 
     def _copy_of(self, template: Any | None) -> Any | None:
         if template is None:
             return None
-        if template.codec_context.name not in self._file.supported_codecs:
+        takes = self._file.supported_codecs  # none at all where the container does not say
+        if takes and template.codec_context.name not in takes:
             said = (
                 f"{self._path}: its container takes no {template.codec_context.name} sound; written silent; name a .mkv"
             )
@@ -66,16 +68,20 @@ class OverlayVideo:
         return self._file.add_stream_from_template(template)
 
     def write(self, frame: Frame, masks: Masks) -> None:
-        """Draw and encode one frame, and pass on the sound that was read with it."""
+        """Draw and encode one frame, and pass on the sound that was read with it.
+
+        Raises:
+            SamovarError: the disk takes no more.
+        """
         picture = draw_overlay(frame.image, self._in_place(masks))
         picture = np.pad(picture, [(0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)], mode="edge")
-        if self._video is None:
-            self._video = self._stream(picture)
+        if self._last < 0:
+            self._video.height, self._video.width = picture.shape[:2]
         encoded = self._av.VideoFrame.from_ndarray(picture, format="rgb24")
         encoded.time_base = _TICKS
         encoded.pts = self._last = max(self._last + 1, round(frame.time / _TICKS))
-        self._mux(self._video.encode(encoded))
-        self._pass_sound()
+        with self._telling():
+            self._mux(self._video.encode(encoded))
 
     def _in_place(self, masks: Masks) -> Masks:
         """Every object at its own place in the order of appearance, so that it keeps its colour and its number."""
@@ -85,43 +91,40 @@ class OverlayVideo:
         rows = [shown.get(place, nothing) for place in range(len(self._places))]
         return Masks.concat([mask.replace(logits=None, stability=None) for mask in rows]) if rows else masks
 
-    def _stream(self, picture: NDArray[np.uint8]) -> Any:
+    def _stream(self, rate: Fraction) -> Any:
+        """What the pictures go to; their size comes with the first of them."""
         webm = self._path.suffix.lower() == ".webm"
-        rate = self._frames.rate.limit_denominator(1001)
         stream = self._file.add_stream("libvpx-vp9" if webm else "libx264", rate=rate)
-        stream.height, stream.width = picture.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _TICKS
         stream.options = {"crf": "30", "b": "0"} if webm else {"crf": "20", "preset": "veryfast"}
         return stream
 
-    def _pass_sound(self) -> None:
-        packets = self._frames.take_sound()
-        if self._sound is not None:
-            for packet in packets:
-                packet.stream = self._sound
-            self._mux(packets)
-
     def _mux(self, packets: Iterable[Any]) -> None:
-        try:
-            for packet in packets:
+        """Write packets of pictures, and those of sound that were read meanwhile."""
+        for packet in packets:
+            self._file.mux(packet)
+        sound = self._frames.take_sound()
+        if self._sound is not None:
+            for packet in sound:
+                packet.stream = self._sound
                 self._file.mux(packet)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What FFmpeg complains of in here, as SamovarError."""
+        try:
+            yield
         except self._av.error.FFmpegError as error:
-            raise SamovarError(
-                f"{self._path}: cannot be written: {one_line(error)}; mend that and run again"
-            ) from error
+            # A container that takes no H.264 may say so only now, as an invalid argument.
+            remedy = "name a .mp4, .mkv or .webm" if isinstance(error, ValueError) else "mend that and run again"
+            raise SamovarError(f"{self._path}: cannot be written: {one_line(error)}; {remedy}") from error
 
     def close(self) -> None:
-        """Finish the file; without a single frame there is none."""
-        if self._file is None:
+        """Finish the file. Idempotent. Raises SamovarError when the disk takes no more."""
+        if self._closed:
             return
-        file = self._file
-        try:
-            if self._video is not None:
+        self._closed = True
+        with self._telling(), closing(self._file):
+            if self._last >= 0:
                 self._mux(self._video.encode(None))
-                self._pass_sound()
-        finally:
-            file.close()
-            self._file = None
-            if self._video is None:
-                self._path.unlink(missing_ok=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar
 
 from samovar.masks import Masks
 from samovar_adapters.formats.files import check_file
 from samovar_adapters.video.frames.frame import Frame
+from samovar_adapters.video.growing import GrowingFile
 from samovar_adapters.video.outputs.numbering import Numbering
 
 __all__ = ["MotText", "MotsText"]
@@ -16,16 +17,16 @@ __all__ = ["MotText", "MotsText"]
 class _Text:
     """A text file that is complete after every frame."""
 
+    option: ClassVar[str]  # that names the file
+
     def __init__(self, path: Path, numbering: Numbering) -> None:
-        check_file(path, "--masks" if isinstance(self, MotsText) else "--boxes")
-        self._file: TextIO = path.open("w", encoding="ascii", newline="\n")
-        self._numbering = numbering
+        check_file(path, self.option)
+        self._file, self._numbering = GrowingFile(path), numbering
 
     def write(self, frame: Frame, masks: Masks) -> None:
-        """The lines of one frame."""
-        for index in masks.areas.nonzero()[0].tolist():
-            self._file.write(self.line(frame, masks[index]) + "\n")
-        self._file.flush()
+        """The lines of one frame. Raises SamovarError when the disk takes no more."""
+        seen = masks.areas.nonzero()[0].tolist()
+        self._file.write("".join(f"{self.line(frame, masks[index])}\n" for index in seen))
 
     def line(self, frame: Frame, mask: Masks) -> str:
         """One object's line."""
@@ -39,6 +40,8 @@ class _Text:
 class MotsText(_Text):
     """`frame id class height width rle`, as the MOTS Challenge has it: frames from 1, id = class × 1000 + object."""
 
+    option = "--masks"
+
     def line(self, frame: Frame, mask: Masks) -> str:
         """One object's line."""
         number, kind = self._numbering.object(mask.ids[0]), self._numbering.kind(mask.labels[0])
@@ -48,6 +51,8 @@ class MotsText(_Text):
 
 class MotText(_Text):
     """`frame,id,left,top,width,height,score,-1,-1,-1`, as the MOT Challenge has it: frames and pixels from 1."""
+
+    option = "--mot"
 
     def line(self, frame: Frame, mask: Masks) -> str:
         """One object's line."""
