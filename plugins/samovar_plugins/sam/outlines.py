@@ -130,6 +130,30 @@ def _classes(
 
 
 @njit
+def _enlarge(
+    logits: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    starts: NDArray[np.int32],
+    begin: int,
+    end: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill out[begin:end] with pixel rows of one column of logits."""
+    rows, first = out[begin:end], starts[begin:end]
+    rows[:] = 0
+    for k in range(weights.shape[0]):
+        share = weights[k, begin:end]
+        for row in range(len(rows)):
+            rows[row] += share[row] * logits[first[row] + k]
+
+
+@njit
+def _add(rows: NDArray[np.float32], weight: np.float32, out: NDArray[np.float32]) -> None:
+    for row in range(len(out)):
+        out[row] += weight * rows[row]
+
+
+@njit
 def _outline(
     logits: NDArray[np.float32],
     threshold: np.float32,
@@ -145,16 +169,21 @@ def _outline(
     across = column_weights.shape[1]
     down = row_weights.shape[1]
     pixel_rows = len(row_starts)
+    by_tap = row_weights.T.copy()
     classes = np.empty((width, height), np.int8)
     starts = np.empty(height, np.int32)
     kinds = np.empty(height, np.int8)
-    line = np.empty(height, np.float32)
+    # Columns of logits enlarged to pixel rows: which column each holds, and from which row to which.
+    enlarged = np.empty((across, pixel_rows), np.float32)
+    held = np.empty((across, 3), np.int64)
+    pixels = np.empty(pixel_rows, np.float32)
     room = 4096 * count
     counts = np.empty(room, np.uint32)
     offsets = np.zeros(count + 1, np.int64)
     used = 0
     for n in range(count):
         _classes(logits[n], threshold, across, down, excess, classes)
+        held[:, 0] = -1
         run = 0
         on = False
         for x in range(width - across + 1):
@@ -170,7 +199,6 @@ def _outline(
                     kinds[stretches] = classes[x, y]
                     stretches += 1
             if stretches == 1 and kinds[0] != MIXED:
-                pixels = (column_first[x + 1] - column_first[x]) * pixel_rows
                 if (kinds[0] == ON) != on:
                     if used + 4 >= room:
                         room *= 2
@@ -179,38 +207,53 @@ def _outline(
                     used += 1
                     run = 0
                     on = not on
-                run += pixels
+                run += (column_first[x + 1] - column_first[x]) * pixel_rows
                 continue
+            low = pixel_rows
+            high = 0
+            for stretch in range(stretches):
+                if kinds[stretch] == MIXED:
+                    end = starts[stretch + 1] if stretch + 1 < stretches else height - down + 1
+                    low = min(low, row_first[starts[stretch]])
+                    high = row_first[end]
+            for k in range(across):
+                slot = (x + k) % across
+                if held[slot, 0] != x + k:
+                    held[slot, 0] = x + k
+                    held[slot, 1] = low
+                    held[slot, 2] = high
+                    _enlarge(logits[n, x + k], by_tap, row_starts, low, high, enlarged[slot])
+                elif low < held[slot, 1] or high > held[slot, 2]:
+                    held[slot, 1] = min(low, held[slot, 1])
+                    held[slot, 2] = max(high, held[slot, 2])
+                    _enlarge(logits[n, x + k], by_tap, row_starts, held[slot, 1], held[slot, 2], enlarged[slot])
             for column in range(column_first[x], column_first[x + 1]):
                 if used + pixel_rows + 4 >= room:
                     room = 2 * room + pixel_rows
                     counts = _grown(counts, room)
                 for stretch in range(stretches):
-                    begin = starts[stretch]
-                    end = starts[stretch + 1] if stretch + 1 < stretches else height - down + 1
+                    begin = row_first[starts[stretch]]
+                    end = row_first[starts[stretch + 1]] if stretch + 1 < stretches else pixel_rows
                     if kinds[stretch] != MIXED:
                         if (kinds[stretch] == ON) != on:
                             counts[used] = run
                             used += 1
                             run = 0
                             on = not on
-                        run += row_first[end] - row_first[begin]
+                        run += end - begin
                         continue
-                    for y in range(begin, end + down - 1):
-                        value = np.float32(0)
-                        for k in range(across):
-                            value += column_weights[column, k] * logits[n, x + k, y]
-                        line[y] = value
-                    for row in range(row_first[begin], row_first[end]):
-                        value = np.float32(0)
-                        for k in range(down):
-                            value += row_weights[row, k] * line[row_starts[row] + k]
-                        if (value > threshold) != on:
-                            counts[used] = run
+                    pixels[begin:end] = 0
+                    for k in range(across):
+                        _add(enlarged[(x + k) % across, begin:end], column_weights[column, k], pixels[begin:end])
+                    since = -run
+                    part = pixels[begin:end]
+                    for row in range(len(part)):
+                        if (part[row] > threshold) != on:
+                            counts[used] = row - since
                             used += 1
-                            run = 0
+                            since = row
                             on = not on
-                        run += 1
+                    run = len(part) - since
         counts[used] = run
         used += 1
         offsets[n + 1] = used

@@ -40,19 +40,19 @@ def outline_one(
     if int((tall[y] * wide[x]).sum()) > MIXED:
         return None
     mask = np.repeat(np.repeat(on.T, wide, axis=0), tall, axis=1)  # column by column, as runs go
-    # First across, for every column of pixels in a mixed cell and the logits that its rows need; then down.
-    cell, column = _spread(columns.first, x)
-    y = y[cell]
-    line = np.zeros((len(column), rows.weights.shape[1]), np.float32)
-    for k in range(columns.weights.shape[1]):
-        weights = columns.weights[column, k]
+    # First down, for every row of pixels in a mixed cell and the logits that its columns need; then across.
+    cell, row = _spread(rows.first, y)
+    x = x[cell]
+    line = np.zeros((len(row), columns.weights.shape[1]), np.float32)
+    for k in range(rows.weights.shape[1]):
+        weights = rows.weights[row, k]
         for j in range(line.shape[1]):
-            line[:, j] += weights * logits[y + j, columns.starts[column] + k]
-    owner, row = _spread(rows.first, y)
-    value = np.zeros(len(row), np.float32)
+            line[:, j] += weights * logits[rows.starts[row] + k, x + j]
+    owner, column = _spread(columns.first, x)
+    value = np.zeros(len(column), np.float32)
     for k in range(line.shape[1]):
-        value += rows.weights[row, k] * line[owner, k]
-    mask[column[owner], row] = value > limit
+        value += columns.weights[column, k] * line[owner, k]
+    mask[column, row[owner]] = value > limit
     return _runs(mask.reshape(-1))
 
 
