@@ -63,6 +63,31 @@ class TrackerTests:
         assert tracker.step(frames[3]).ids == (9,)
         assert tracker.add(_first()).ids == (9, 1)
 
+    def test_what_was_removed_may_be_followed_anew_at_once(
+        self, new_tracker: Callable[[], Tracker], frames: list[Image]
+    ) -> None:
+        tracker, other = new_tracker(), new_tracker()
+        tracker.start(frames[0], [_second(), _first()])
+        other.start(frames[0], _second())
+        for one in (tracker, other):
+            one.step(frames[1])
+        tracker.remove([2])
+        _assert_same(tracker.add(_first()), other.add(_first()))
+        _assert_same(tracker.step(frames[2]), other.step(frames[2]))
+
+    def test_prompts_that_are_refused_change_nothing(
+        self, new_tracker: Callable[[], Tracker], frames: list[Image]
+    ) -> None:
+        tracker, other = new_tracker(), new_tracker()
+        outside = Prompt(box=(_WIDTH + 1, 1, _WIDTH + 9, 9))
+        for one in (tracker, other):
+            one.start(frames[0], _first())
+        with pytest.raises(PromptError):
+            tracker.add([_second(), outside])
+        with pytest.raises(PromptError):
+            tracker.correct(1, outside)
+        _assert_same(tracker.step(frames[1]), other.step(frames[1]))
+
     def test_start_forgets(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
         tracker = new_tracker()
         tracker.start(frames[0], [_first(), _second()])

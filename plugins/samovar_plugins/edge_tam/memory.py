@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +11,10 @@ from torch import Tensor
 from samovar.cache import Cache
 from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
-from samovar_plugins.sam2.video import canonical, session_of, transformers_module, vision_config, with_weights
+from samovar_plugins.sam2.video import Family, canonical
 from samovar_plugins.sam2.video_names import renamed as renamed_sam2
 
-__all__ = ["build", "memory_tracker", "renamed"]
+__all__ = ["FAMILY", "memory_tracker", "renamed"]
 
 _PERCEIVER = "spatial_perceiver."
 _BLOCKS = re.compile(r"\.mlp\.(up|down)_proj\.")
@@ -48,25 +47,7 @@ def memory_tracker(
         MissingExtraError: transformers is not installed.
         WeightsError: a tensor is missing, or of another shape.
     """
-    known = _halves(canonical(tensors, renamed))
-    model = with_weights(build(encoder.side), known, renamed, encoder.device, dtype)
-    kind = transformers_module("edgetam_video", "modeling").EdgeTamVideoInferenceSession
-    return MemoryTracker(model, session_of(kind, encoder.device, dtype), encoder, cache, dtype=dtype, whole=True)
-
-
-def build(side: int) -> Any:
-    """transformers' video model without its encoder, for frames of that side. Raises MissingExtraError."""
-    config = transformers_module("edgetam_video", "configuration").EdgeTamVideoConfig(
-        image_size=side,
-        vision_config=vision_config(side),
-        prompt_encoder_config={"image_size": side},
-        memory_attention_rope_feat_sizes=[side // 16, side // 16],
-        enable_temporal_pos_encoding_for_object_pointers=False,
-        enable_occlusion_spatial_embedding=False,
-    )
-    model = transformers_module("edgetam_video", "modeling").EdgeTamVideoModel(config)
-    model.vision_encoder = None
-    return model
+    return FAMILY.tracker(_halves(canonical(tensors, renamed)), encoder, cache, dtype)
 
 
 def renamed(name: str) -> str:
@@ -78,6 +59,9 @@ def renamed(name: str) -> str:
     for theirs, meta in _PARTS:
         name = name.replace(theirs, meta)
     return name
+
+
+FAMILY = Family("edgetam_video", "EdgeTamVideo", renamed, whole=True)
 
 
 def _halves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

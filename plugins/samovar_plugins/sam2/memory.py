@@ -106,8 +106,8 @@ class MemoryTracker:
 
     def add(self, prompts: PromptsLike) -> Masks:
         """See `samovar.tracking.Tracker.add`."""
-        self._latest()
         asked = Prompts.of(prompts)
+        self._check(asked)
         ids = self._numbered(list(asked.ids) or [None] * len(asked))
         for ident, prompt in zip(ids, asked):
             place = self._session.obj_id_to_idx(1 + max((one.place for one in self._objects), default=-1))
@@ -123,10 +123,11 @@ class MemoryTracker:
             kept = self._session.output_dict_per_obj[gone.place]
             kept["cond_frame_outputs"].clear()
             kept["non_cond_frame_outputs"].clear()
+            self._session.frames_tracked_per_obj[gone.place].clear()  # the next object may get its place
 
     def correct(self, id: Ident, prompt: Prompt) -> Masks:
         """See `samovar.tracking.Tracker.correct`."""
-        self._latest()
+        self._check(Prompts.of(prompt))
         self._prompt(self._known(id), prompt)
         return self._masks()
 
@@ -193,21 +194,28 @@ class MemoryTracker:
         small = Pillow.fromarray(frame.pixels).resize((side, side), Pillow.Resampling.BICUBIC)
         return Image(np.asarray(small), name=frame.name)
 
-    def _prompt(self, one: _Object, prompt: Prompt) -> None:
-        """Ask for the object in the latest frame."""
-        frame, side = self._latest(), int(self._model.image_size)
-        prompts = Prompts.of(prompt)
+    def _check(self, prompts: Prompts) -> None:
+        """Raise PromptError unless all of them can be asked for in the latest frame."""
+        frame = self._latest()
         prompts.check_inside(frame.width, frame.height)
-        if prompt.mask is not None:
-            if prompt.points is not None or prompt.box is not None or not isinstance(prompt.mask, Masks):
-                raise PromptError("the memory engine takes a mask by itself, at the frame's size; leave the rest out")
+        for prompt in prompts:
+            alone = prompt.kinds == {"mask"} and isinstance(prompt.mask, Masks)
+            if not alone and not prompt.kinds <= {"points", "box"}:
+                got = "logits" if isinstance(prompt.mask, np.ndarray) else " and ".join(sorted(prompt.kinds))
+                raise PromptError(
+                    f"the memory engine takes points and a box, or a mask in pixels by itself; got {got}; "
+                    "leave the rest out"
+                )
+
+    def _prompt(self, one: _Object, prompt: Prompt) -> None:
+        """Ask for the object in the latest frame, by a prompt that was checked."""
+        frame, side = self._latest(), int(self._model.image_size)
+        if isinstance(prompt.mask, Masks):
             mask = torch.from_numpy(prompt.mask.to_array()[0].astype(np.float32))[None, None]
             size = (side, side)
             fitted = functional.interpolate(mask, size, mode="bilinear", align_corners=False, antialias=True) >= 0.5
             self._infer(one, mask=fitted.float())
             return
-        if prompt.points is None and prompt.box is None:
-            raise PromptError("the memory engine takes points, boxes and masks; got something else")
         scale = np.array([side / frame.width, side / frame.height], np.float32)
         if prompt.box is not None:  # a box comes first, and starts anew
             one.coords = prompt.box.reshape(2, 2) * scale

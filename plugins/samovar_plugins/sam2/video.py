@@ -1,8 +1,12 @@
-"""SAM 2's tracker with memory from the tensors of a checkpoint, on the encoder that images have."""
+"""Trackers with SAM 2's memory from the tensors of a checkpoint, on the encoder that images have.
+
+The networks are transformers'. Models that descend from SAM 2 differ in a few settings and in names, see `Family`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,7 +20,7 @@ from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.video_names import renamed
 
-__all__ = ["canonical", "memory_tracker", "session_of", "transformers_module", "vision_config", "with_weights"]
+__all__ = ["Family", "canonical", "memory_tracker", "session_of", "with_weights"]
 
 _POINTS = "sam_prompt_encoder.point_embeddings"
 
@@ -33,6 +37,57 @@ _LEAST = {
 }
 
 
+@dataclass(frozen=True)
+class Family:
+    """One of transformers' video models that are built as SAM 2's is. Without these, its methods raise MissingExtraError.
+
+    Attributes:
+        module: of the family in transformers.
+        prefix: that the names of its classes begin with.
+        rename: from Hugging Face's names of its tensors to Meta's.
+        later: whether it has what SAM 2.1 added to SAM 2.
+        whole: see `MemoryTracker`.
+    """
+
+    module: str
+    prefix: str
+    rename: Callable[[str], str]
+    later: bool = False
+    whole: bool = False
+
+    def model(self, side: int) -> Any:
+        """The model for frames of that side, with random weights and without its encoder."""
+        config = self._named("configuration", "Config")(
+            image_size=side,
+            vision_config=_vision_config(side),
+            prompt_encoder_config={"image_size": side},
+            memory_attention_rope_feat_sizes=[side // 16, side // 16],
+            enable_temporal_pos_encoding_for_object_pointers=self.later,
+            enable_occlusion_spatial_embedding=self.later,
+        )
+        model = self._named("modeling", "Model")(config)
+        model.vision_encoder = None
+        return model
+
+    def tracker(
+        self, tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None, dtype: torch.dtype
+    ) -> MemoryTracker:
+        """A tracker from tensors under Meta's names. Raises WeightsError if one is missing, or of another shape."""
+        model = with_weights(self.model(encoder.side), tensors, self.rename, encoder.device, dtype)
+        session = session_of(self._named("modeling", "InferenceSession"), encoder.device, dtype)
+        return MemoryTracker(model, session, encoder, cache, dtype=dtype, whole=self.whole)
+
+    def _named(self, part: str, name: str) -> Any:
+        """One of transformers' classes."""
+        try:
+            module = import_module(f"transformers.models.{self.module}.{part}_{self.module}")
+        except ImportError as error:
+            raise MissingExtraError(
+                f'the memory engine needs transformers ({error}); run: pip install "samovar[sam2-video]"'
+            ) from error
+        return getattr(module, self.prefix + name)
+
+
 def memory_tracker(
     tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None = None, *, dtype: torch.dtype
 ) -> MemoryTracker:
@@ -47,23 +102,11 @@ def memory_tracker(
         WeightsError: a tensor is missing, or of another shape.
     """
     known = canonical(tensors, renamed)
-    side = encoder.side
-    later = "no_obj_embed_spatial" in known
-    config = transformers_module("sam2_video", "configuration").Sam2VideoConfig(
-        image_size=side,
-        vision_config=vision_config(side),
-        prompt_encoder_config={"image_size": side},
-        memory_attention_rope_feat_sizes=[side // 16, side // 16],
-        enable_temporal_pos_encoding_for_object_pointers=later,
-        enable_occlusion_spatial_embedding=later,
-    )
-    module = transformers_module("sam2_video", "modeling")
-    model = with_weights(module.Sam2VideoModel(config), known, renamed, encoder.device, dtype)
-    session = session_of(module.Sam2VideoInferenceSession, encoder.device, dtype)
-    return MemoryTracker(model, session, encoder, cache, dtype=dtype)
+    family = Family("sam2_video", "Sam2Video", renamed, later="no_obj_embed_spatial" in known)
+    return family.tracker(known, encoder, cache, dtype)
 
 
-def vision_config(side: int) -> dict[str, Any]:
+def _vision_config(side: int) -> dict[str, Any]:
     """Of an encoder whose features are those of SAM 2's for a square of that side, and which is never run."""
     return {
         "model_type": "sam2_vision_model",
@@ -76,11 +119,10 @@ def vision_config(side: int) -> dict[str, Any]:
 def with_weights(
     model: Any, tensors: Mapping[str, Tensor], rename: Callable[[str], str], device: str, dtype: torch.dtype
 ) -> Any:
-    """One of transformers' video models, without its encoder and with the tensors that `rename` of its names finds.
+    """One of transformers' video models without an encoder, with the tensors that `rename` of its names finds.
 
     Raises WeightsError if one is missing, or of another shape.
     """
-    model.vision_encoder = None
     state = {}
     for name, wanted in model.state_dict().items():
         found = tensors.get(rename(name))
@@ -106,16 +148,6 @@ def _session(kind: Any, device: str, dtype: torch.dtype, height: int, width: int
         video_storage_device=device,
         dtype=dtype,
     )
-
-
-def transformers_module(family: str, part: str) -> Any:
-    """The module `part` ("configuration" or "modeling") of a family of models. Raises MissingExtraError."""
-    try:
-        return import_module(f"transformers.models.{family}.{part}_{family}")
-    except ImportError as error:
-        raise MissingExtraError(
-            f'the memory engine needs transformers ({error}); run: pip install "samovar[sam2-video]"'
-        ) from error
 
 
 def canonical(tensors: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:

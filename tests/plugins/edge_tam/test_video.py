@@ -23,7 +23,7 @@ from samovar.errors import WeightsError
 from samovar.testing import TrackerTests
 from samovar.tracking import Tracker, VideoSegmenter
 from samovar_plugins.edge_tam.loading import assemble, with_memory
-from samovar_plugins.edge_tam.memory import build, memory_tracker, renamed
+from samovar_plugins.edge_tam.memory import FAMILY, memory_tracker, renamed
 from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.sam2.with_memory import WithMemory
 from tests.plugins.edge_tam.weights import PUBLISHED, random_weights
@@ -35,7 +35,7 @@ SIDE = 256
 def tensors() -> dict[str, Tensor]:
     """A whole checkpoint under Meta's names."""
     torch.manual_seed(2)
-    found = {renamed(name): tensor for name, tensor in build(SIDE).state_dict().items()}
+    found = {renamed(name): tensor for name, tensor in FAMILY.model(SIDE).state_dict().items()}
     for name, tensor in found.items():
         if tensor.ndim >= 2 and "norm" not in name:  # masks of fresh weights are all alike
             found[name] = tensor + 0.02 * torch.randn_like(tensor)
