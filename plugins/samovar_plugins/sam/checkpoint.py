@@ -27,6 +27,8 @@ Shape = tuple[int, ...]
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
 _MAGIC = 0x1950A86A20F9469CFC6C
+_LONGEST = 100 << 20
+"""Bytes of a table of contents, at most: a zip file of a few kilobytes can hold one of gigabytes."""
 _NESTED = ("model", "state_dict", "model_state_dict")
 
 
@@ -110,7 +112,7 @@ def _read_safetensors(path: Path, stream: IO[bytes]) -> Contents:
     stream.seek(0)
     start = stream.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-    if not 2 <= length <= min(size - 8, 100 << 20):
+    if not 2 <= length <= min(size - 8, _LONGEST):
         raise WeightsError(f"{path} is torn: its table of contents is cut off; download it again")
     try:
         table = json.loads(stream.read(length))
@@ -134,7 +136,11 @@ def _read_pickle(path: Path, stream: IO[bytes], start: bytes) -> Contents:
                     raise WeightsError(
                         f"{path} is a TorchScript program; expected weights only: use the state dict file"
                     )
-                return _contents(*_unpickle(path, io.BytesIO(archive.read(pickles[0]))), None)
+                with archive.open(pickles[0]) as packed:
+                    table = packed.read(_LONGEST + 1)
+                if len(table) > _LONGEST:
+                    raise WeightsError(f"{path} has a table of contents longer than any checkpoint's; do not load it")
+                return _contents(*_unpickle(path, io.BytesIO(table)), None)
         except (zipfile.BadZipFile, EOFError, ValueError):
             return _read_torn(path, stream)
     if start[:1] == b"\x80":
@@ -180,12 +186,26 @@ def _cut(size: int, expected: int) -> str | None:
     return f"it ends after {size / 1e6:.1f} of {expected / 1e6:.1f} MB"
 
 
+_TORN = (
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    MemoryError,  # for a length beyond all memory
+)
+"""What following a pickle of arbitrary bytes may raise."""
+
+
 def _unpickle(path: Path, stream: IO[bytes]) -> tuple[Any, tuple[str, ...]]:
     """What the next pickle in the stream builds, and what it asked for beyond tensors."""
     reader = _Reader(stream)
     try:
         return reader.load(), tuple(reader.foreign)
-    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, OverflowError):
+    except _TORN:
         raise WeightsError(
             f"{path} is torn or no checkpoint: its table of contents is cut off; download it again"
         ) from None
@@ -215,8 +235,11 @@ class _Inert:
     extend = append
 
 
-class _Reader(pickle.Unpickler):
-    """Follows a checkpoint's pickle and builds shapes where torch would build tensors. Can call nothing else."""
+class _Reader(pickle._Unpickler):
+    """Follows a checkpoint's pickle and builds shapes where torch would build tensors. Can call nothing else.
+
+    It is the unpickler in Python: the one in C makes room for as many objects as ten bytes of a file may say.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream, encoding="latin1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,7 +102,8 @@ def fingerprint(name: str, path: Path, dtype: torch.dtype) -> str:
     """Identifies the weights by their bytes, and what is done with them by the model's name, dtype and `VERSION`."""
     from blake3 import blake3
 
-    hasher = blake3(max_threads=blake3.AUTO)
+    # A number, not blake3.AUTO: that would use a pool of the whole process, which a forked child waits for in vain.
+    hasher = blake3(max_threads=min(4, os.cpu_count() or 1))
     for file in files_of(path):
         hasher.update_mmap(file)
     return f"{name}-{hasher.hexdigest(length=16)}-{str(dtype).removeprefix('torch.')}-{VERSION}"

@@ -39,7 +39,7 @@ _LEAST = {
 
 @dataclass(frozen=True)
 class Family:
-    """One of transformers' video models that are built as SAM 2's is. Without these, its methods raise MissingExtraError.
+    """One of transformers' video models that are built as SAM 2's is. Without it, methods raise MissingExtraError.
 
     Attributes:
         module: of the family in transformers.

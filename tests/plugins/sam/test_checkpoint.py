@@ -10,9 +10,11 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -136,6 +138,31 @@ def test_a_pickle_that_would_run_something_is_read_without_running_it(tmp_path: 
     assert not proof.exists()
     pickle.loads(pickle.dumps(Exploit(proof)))
     assert proof.exists(), "the exploit of this test does nothing by itself"
+
+
+def test_bytes_at_random_are_refused_or_read_but_never_anything_else(tmp_path: Path) -> None:
+    path, random = tmp_path / "w.pth", np.random.default_rng(0)
+    whole = save(path, {"a.weight": torch.ones(2, 3)}, "model", _use_new_zipfile_serialization=False).read_bytes()
+    for _ in range(500):
+        bytes_ = bytearray(whole)
+        for place in random.integers(1, len(whole), 3):
+            bytes_[place] = random.integers(256)
+        path.write_bytes(bytes_)
+        with suppress(WeightsError):
+            read_contents(path)
+
+
+def test_a_few_bytes_cannot_ask_for_all_memory(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")  # None, as the two thousand millionth object to be remembered
+    assert read_contents(path).shapes == {}
+    path.write_bytes(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.")  # a string of eight exabytes
+    with pytest.raises(WeightsError, match="torn or no checkpoint"):
+        read_contents(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data.pkl", bytes(200 << 20))
+    with pytest.raises(WeightsError, match="a table of contents longer than any checkpoint's"):
+        read_contents(path)
 
 
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:

@@ -60,6 +60,26 @@ def one_line(error: BaseException) -> str:
     return str(error)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_takes_the_fingerprint_too(tmp_path: Path) -> None:
+    """A pool of threads that the parent has used is not there in the child, which would wait for it for ever."""
+    path = tmp_path / "w.pth"
+    path.write_bytes(bytes(8 << 20))
+    program = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from samovar_plugins.sam.loading import fingerprint
+before = fingerprint("sam", Path(sys.argv[1]), torch.float32)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(fingerprint("sam", Path(sys.argv[1]), torch.float32) != before)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+
+
 def test_weights_of_another_architecture_are_named(mobile: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load("sam-vit-b", mobile)
