@@ -127,6 +127,13 @@ def test_no_instances_give_no_prompts(nothing: Any) -> None:
         ({"bboxes": [LEFT], "ids": [1, 2]}, "one entry an instance in every column; got 1 boxes, 2 ids"),
         ({"bboxes": "people"}, "boxes must be numbers"),
         ([1, 2], "one dictionary an instance"),
+        ({"bboxes": [LEFT], "ids": 3}, "ids must be one an instance; got 3"),
+        ({"bboxes": [LEFT], "ids": [[1], [2, 3]]}, r"ids must be one an instance; got \[\[1\]"),
+        ({"bboxes": [LEFT], "labels": "x"}, "labels must be one an instance; got 'x'"),
+        ({"bboxes": [LEFT], "labels": [None]}, "labels must be numbers or text; got None"),
+        ({"bboxes": [LEFT], "labels": [float("inf")]}, "labels must be numbers or text; got inf"),
+        ({"bboxes": [[1, 2, 3, 10**400]]}, "boxes must be numbers"),
+        ({"video_data_samples": 5}, "expected the instances of one frame; got 5"),
     ],
 )
 def test_what_holds_no_instances_is_one_line(wrong: Any, message: str) -> None:
@@ -185,6 +192,16 @@ def test_bad_files_are_named(tmp_path: Path, photo: Path) -> None:
     (tmp_path / "tracks.txt").write_text("1,7,10,20,30,40\nframe,id\n")
     with pytest.raises(InputError, match=r"tracks\.txt:2: expected frame,id,left,top,width,height,…; got 'frame,id'"):
         InstanceFiles(str(tmp_path / "tracks.txt"))
+    for line in ("inf,7,10,20,30,40", "1,7,nan,20,30,40", "1,7,10,20,30", "1,7,10,20,30," + "x" * 200_000):
+        (tmp_path / "tracks.txt").write_text(line)
+        with pytest.raises(InputError, match=r"tracks\.txt:1: expected frame,id"):
+            InstanceFiles(str(tmp_path / "tracks.txt"))
+    (tmp_path / "tracks.txt").write_bytes(b"\xff\xfe1")
+    with pytest.raises(InputError, match=r"tracks\.txt: cannot be read"):
+        InstanceFiles(str(tmp_path / "tracks.txt"))
+    (tmp_path / f"{photo.stem}.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=rf"{photo.stem}\.json: "):
+        InstanceFiles(str(tmp_path)).prompts([Image(photo)])
     (tmp_path / f"{photo.stem}.json").write_text("{")
     with pytest.raises(InputError, match=rf"{photo.stem}\.json: "):
         InstanceFiles(str(tmp_path)).prompts([Image(photo)])

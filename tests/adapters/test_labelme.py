@@ -212,6 +212,12 @@ def test_a_circle_is_a_disc(tmp_path: Path, picture: Image) -> None:
     assert abs(int(mask.areas[0]) - 314) < 8
 
 
+def test_a_circle_beyond_all_bounds_takes_no_memory(tmp_path: Path, picture: Image) -> None:
+    circle = {"shape_type": "circle", "points": [[20, 15], [20, 16_000_000]]}
+    mask = only_mask(ask(drawn(tmp_path, circle), picture, "masks"))
+    assert mask.areas[0] == picture.width * picture.height
+
+
 def test_a_painted_mask_lies_where_its_first_point_is(tmp_path: Path, picture: Image) -> None:
     crop = np.array([[1, 0, 1], [1, 1, 1]], np.uint8) * 255
     data = io.BytesIO()
@@ -288,6 +294,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "two corners": ({"shapes": [{"label": "a", "points": [[1, 2], [3, 4]]}]}, r"shapes\[0\]: points: .*at least 3"),
     "a point of three": ({"shapes": [{"label": "a", "points": [[1, 2, 3]] * 3}]}, r"shapes\[0\]: points"),
     "NaN": ({"shapes": [{"label": "a", "points": [[1, float("nan")]] * 3}]}, r"shapes\[0\]: points"),
+    "a point far away": ({"shapes": [{"label": "a", "points": [[1, 10**400]] * 3}]}, r"shapes\[0\]: points"),
     "a group that is a list": ({"shapes": [SQUARE | {"label": "a", "group_id": [1]}]}, r"shapes\[0\]: group_id"),
     "no image": ({"imagePath": None}, 'expected a labelme file with "imagePath"'),
     "a mask that is no PNG": (

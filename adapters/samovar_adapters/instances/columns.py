@@ -58,8 +58,8 @@ class Columns:
             instances = _joined(instances)
         frames = _get(instances, ("video_data_samples",))
         if frames is not None:
-            if len(frames) != 1:
-                raise InputError(f"expected the instances of one frame; got {len(frames)} frames; pass sample[i]")
+            if not isinstance(frames, (list, tuple)) or len(frames) != 1:
+                raise InputError(f"expected the instances of one frame; got {_count(frames)}; pass sample[i]")
             instances = frames[0]
         inner = _get(instances, _INSIDE)
         instances = instances if inner is None else inner
@@ -68,13 +68,13 @@ class Columns:
         if boxes is None and keypoints is None:
             raise InputError(f"expected instances with bboxes or keypoints; got {type(instances).__name__} without")
         visible = _array(_get(instances, _VISIBLE), (None,), "keypoint_scores")
-        ids, labels = _get(instances, _IDS), _get(instances, _LABELS)
+        ids, labels = _column(instances, _IDS, "ids"), _column(instances, _LABELS, "labels")
         found = cls(
             boxes,
             keypoints,
             visible,
-            None if ids is None else tuple(np.asarray(ids).tolist()),
-            None if labels is None else tuple(_label(value, names) for value in np.asarray(labels).tolist()),
+            None if ids is None else tuple(ids),
+            None if labels is None else tuple(_label(value, names) for value in labels),
         )
         lengths = {name: len(column) for name, column in vars(found).items() if column is not None}
         if len(set(lengths.values())) > 1:
@@ -102,7 +102,7 @@ def _array(value: Any, shape: tuple[int | None, ...], name: str) -> NDArray[np.f
     value = getattr(value, "tensor", value)  # MMDetection's HorizontalBoxes
     try:
         array = np.asarray(value, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be numbers, one row an instance; got {value!r:.60}") from error
     if array.ndim == len(shape) + 2 and array.shape[1] == 1:  # MMPose's JSON has each box in a list of its own
         array = array[:, 0]
@@ -112,6 +112,24 @@ def _array(value: Any, shape: tuple[int | None, ...], name: str) -> NDArray[np.f
         wanted = "×".join(["N", *("K" if size is None else str(size) for size in shape)])
         raise InputError(f"{name} must be {wanted}; got shape {array.shape}")
     return array
+
+
+def _column(instances: Any, names: Sequence[str], name: str) -> list[Any] | None:
+    value = _get(instances, names)
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.zeros(())
+    if array.ndim != 1:
+        raise InputError(f"{name} must be one an instance; got {value!r:.60}")
+    entries: list[Any] = array.tolist()
+    return entries
+
+
+def _count(frames: Any) -> str:
+    return f"{len(frames)} frames" if isinstance(frames, (list, tuple)) else repr(frames)[:60]
 
 
 def _joined(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -126,4 +144,8 @@ def _joined(rows: Sequence[Any]) -> dict[str, list[Any]]:
 def _label(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, str):
         return value
-    return names[int(value)] if 0 <= int(value) < len(names) else str(int(value))
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"labels must be numbers or text; got {value!r:.60}") from None
+    return names[number] if 0 <= number < len(names) else str(number)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,26 @@ class InstanceFiles:
             if isinstance(found, dict) and "instances" in found:
                 found = found["instances"]
             return to_prompts(found, image.width, image.height)
-        except (ValueError, InputError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{file}: {error}") from error
 
 
 def _mot(path: Path) -> dict[int, dict[str, list[Any]]]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
     frames: dict[int, dict[str, list[Any]]] = {}
-    with path.open(newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            try:
-                frame, ident = int(float(row[0])), int(float(row[1]))
-                left, top, width, height = map(float, row[2:6])
-            except (ValueError, IndexError) as error:
-                raise InputError(
-                    f"{path}:{number}: expected frame,id,left,top,width,height,…; got {','.join(row)!r:.60}"
-                ) from error
-            columns = frames.setdefault(frame, {"bboxes": [], "ids": []})
-            columns["bboxes"].append((left, top, left + width, top + height))
-            columns["ids"].append(ident)
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            frame, ident, left, top, width, height = map(float, line.split(",")[:6])
+        except ValueError:
+            frame = ident = left = top = width = height = math.nan
+        if not all(map(math.isfinite, (frame, ident, left, top, width, height))):
+            raise InputError(f"{path}:{number}: expected frame,id,left,top,width,height,…; got {line!r:.60}")
+        columns = frames.setdefault(int(frame), {"bboxes": [], "ids": []})
+        columns["bboxes"].append((left, top, left + width, top + height))
+        columns["ids"].append(int(ident))
     return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -167,7 +168,7 @@ def _is_box(box: Any) -> bool:
     return (
         isinstance(box, list)
         and len(box) == 4
-        and all(isinstance(value, (int, float)) and abs(value) < float("inf") for value in box)
+        and all(isinstance(value, (int, float)) and abs(value) <= sys.float_info.max for value in box)
         and box[2] >= 0
         and box[3] >= 0
     )

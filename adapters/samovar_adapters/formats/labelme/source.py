@@ -25,6 +25,8 @@ __all__ = ["LabelmeSource", "boxes", "drawn", "masks", "points"]
 
 _AREAS = {"polygon", "rectangle", "oriented_rectangle", "circle", "mask"}
 _CLICKS = {"point", "points", "line", "linestrip"}
+_FARTHEST = 1 << 24  # pixels; no mask has coordinates beyond
+_MOST_CORNERS = 4096  # of a circle
 
 
 class LabelmeSource(AnnotationSource):
@@ -121,7 +123,7 @@ def _is_point(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 2
-        and all(isinstance(number, (int, float)) and math.isfinite(number) for number in value)
+        and all(isinstance(number, (int, float)) and abs(number) < _FARTHEST for number in value)
     )
 
 
@@ -161,7 +163,8 @@ def _ring(shape: dict[str, Any]) -> list[tuple[float, float]]:
     if _kind(shape) == "circle":
         (cx, cy), (px, py) = at[:2]
         radius = math.hypot(px - cx, py - cy)
-        angles = np.linspace(0, 2 * math.pi, max(16, math.ceil(2 * radius)), endpoint=False)
+        corners = min(max(16, math.ceil(2 * radius)), _MOST_CORNERS)
+        angles = np.linspace(0, 2 * math.pi, corners, endpoint=False)
         return [(cx + radius * math.cos(angle), cy + radius * math.sin(angle)) for angle in angles.tolist()]
     if _kind(shape) == "rectangle" and len(at) == 2:
         (x1, y1), (x2, y2) = at
