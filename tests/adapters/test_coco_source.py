@@ -237,7 +237,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     ),
     "a box of text": (document(annotations=[annotation(bbox="1 2 3 4")]), r"annotations\[0\]: bbox"),
     "a box of NaN": (document(annotations=[annotation(bbox=[1, 2, float("nan"), 3])]), r"annotations\[0\]: bbox"),
-    "a box beyond all numbers": (document(annotations=[annotation(bbox=[10**400, 2, 3, 3])]), r"annotations\[0\]: bbox"),
+    "a box beyond all numbers": (
+        document(annotations=[annotation(bbox=[10**400, 2, 3, 3])]),
+        r"annotations\[0\]: bbox",
+    ),
     "a negative size": (document(annotations=[annotation(bbox=[1, 2, -3, 3])]), r"annotations\[0\]: bbox"),
     "no such image": (document(annotations=[annotation(image_id=8)]), r"annotations\[0\]: image_id: .*got 8"),
     "no such category": (document(annotations=[annotation(category_id=8)]), r"annotations\[0\]: category_id: .*got 8"),

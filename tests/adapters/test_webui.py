@@ -25,6 +25,12 @@ from tests.fakes import FilledBoxes, WordBoxes
 
 PICTURE = base64.b64encode(flat(200)).decode()  # 60×40
 CHECKPOINT = "sam_vit_h_4b8939.pth"
+CHOOSING = {
+    "input_image": PICTURE,
+    "dino_enabled": True,
+    "dino_text_prompt": "both",
+    "dino_preview_checkbox": True,
+}
 
 
 @pytest.fixture
@@ -161,7 +167,11 @@ def test_categories_have_the_numbers_of_their_data_set(category: str, processor:
         ("sam-predict", {}, "input_image: expected a picture in base64"),
         ("sam-predict", {"input_image": "/etc/passwd"}, "files are not opened"),
         ("sam-predict", {"input_image": PICTURE, "sam_positive_points": [1, 2]}, "sam_positive_points"),
+        ("sam-predict", {"input_image": PICTURE, "sam_positive_points": [[10**400, 2]]}, "sam_positive_points"),
+        ("sam-predict", {"input_image": "é"}, "files are not opened"),
         ("sam-predict", {"input_image": PICTURE, "dino_enabled": True}, "expected words"),
+        ("sam-predict", CHOOSING | {"dino_preview_boxes_selection": ["left"]}, "dino_preview_boxes_selection"),
+        ("sam-predict", CHOOSING | {"dino_preview_boxes_selection": 7}, "dino_preview_boxes_selection"),
         ("dilate-mask", {"input_image": PICTURE, "mask": PICTURE, "dilate_amount": -1}, "dilate_amount"),
         ("controlnet-seg", {"input_image": PICTURE, "points_per_side": "many"}, "points_per_side"),
     ],

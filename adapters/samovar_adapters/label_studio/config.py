@@ -66,7 +66,7 @@ class Video:
             given = (task.get("data") or {}).get(self.framerate[1:])
         try:
             rate = float(given)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return _RATE
         if not 1e-3 <= rate <= 1e3:
             return _RATE

@@ -94,10 +94,10 @@ def follow_video(
     with closing(open_frames(str(path))) as reader:
         found.seconds = float((reader.length or 0) / reader.rate)
         for number, frame in _as_counted(reader, rate):
-            if number < first:
-                continue
             if number >= first + most or time.monotonic() > until or stop.is_set():
                 return found
+            if number < first:
+                continue
             prompts = begin(number, frame.image)
             if masks is None:
                 found.frame = Frame(frame.image.width, frame.image.height)

@@ -58,7 +58,7 @@ class Frame:
         """K×2 points in pixels. Raises PromptError for fewer than 3."""
         try:
             points = np.asarray(value.get("points"), float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.zeros(0)
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
             raise PromptError(f"points must be at least 3 of [x, y]; got {value.get('points')!r:.60}")
@@ -78,7 +78,7 @@ class Frame:
 
 def _number(value: Mapping[str, Any], name: str, default: float | None = None) -> float:
     given = value.get(name, default)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not abs(given) < math.inf:
         raise PromptError(f"{name} must be a finite number; got {given!r:.60}")
     if abs(given) > 1e6:
         raise PromptError(f"{name} must be a percentage or an angle; got {given!r:.60}")

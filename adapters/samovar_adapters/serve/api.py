@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import blake3
 
+from samovar.automatic import AutomaticOptions
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.image.fetch import parse_data_url
@@ -63,6 +64,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         parameters = wanted.fields.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise InputError(f"parameters must be an object; got {type(parameters).__name__}")
+        AutomaticOptions().override(parameters)  # which refuses unknown names, those of our own arguments among them
         image = await engine.look(lambda: wanted.picture(pictures))
         began = time.perf_counter()
         masks = await engine.segment_all(image, **parameters)

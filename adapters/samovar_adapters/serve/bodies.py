@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from samovar.errors import InputError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 __all__ = ["Bodies"]
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Bodies:
@@ -52,7 +55,17 @@ class Bodies:
             raise InputError(f"expected a JSON object; got something else ({error})") from error
         if not isinstance(value, dict):
             raise InputError(f"expected a JSON object; got {type(value).__name__}")
+        if _HALF.search(body):
+            _check_whole(value)
         return value
+
+
+def _check_whole(value: Any) -> None:
+    """Raises InputError for half of a surrogate pair, which no answer could repeat."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError("expected text in JSON; got half of a character (a lone surrogate); drop it") from None
 
 
 def _too_large(most: int) -> TooLarge:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def decode(text: Any, field: str) -> bytes:
         raise InputError(f"{field}: expected a picture in base64; got {type(text).__name__}")
     try:
         return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and what is no ASCII
         raise InputError(f"{field}: expected a picture in base64; got {text[:40]!r}; files are not opened") from None
 
 

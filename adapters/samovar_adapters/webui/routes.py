@@ -161,7 +161,7 @@ class _Bridge:
         boxes = await self._grounded(image, payload.get("dino_text_prompt"))
         chosen = payload.get("dino_preview_boxes_selection") if payload.get("dino_preview_checkbox") else None
         if chosen:
-            boxes = boxes[[int(index) for index in chosen if 0 <= int(index) < len(boxes)]]
+            boxes = boxes[[index for index in _numbers(chosen) if 0 <= index < len(boxes)]]
         return Prompts.of([Prompt(box=box, **clicks) for box in boxes])
 
     async def _grounded(self, image: Image, words: Any) -> NDArray[np.float32]:
@@ -181,8 +181,16 @@ def _points(payload: dict[str, Any], field: str) -> list[list[float]]:
     points = payload.get(field) or []
     try:
         return [[float(x), float(y)] for x, y in points]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{field}: expected a list of [x, y]; got {points!r:.80}") from None
+
+
+def _numbers(chosen: Any) -> list[int]:
+    try:
+        return [int(index) for index in chosen]
+    except (TypeError, ValueError, OverflowError):
+        wanted = "dino_preview_boxes_selection: expected a list of numbers"
+        raise InputError(f"{wanted}; got {chosen!r:.80}") from None
 
 
 def _three(image: Image, masks: Masks) -> dict[str, Any]:

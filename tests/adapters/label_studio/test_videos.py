@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from samovar import Prompts, load
+from samovar import Image, Prompts, load
 from samovar.errors import InputError, PromptError
 from samovar_adapters.label_studio.answers import Wishes
 from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import parse
+from samovar_adapters.label_studio.following import follow_video
 from samovar_adapters.label_studio.frame import Frame
 from samovar_adapters.label_studio.routes import backend_routes
 from samovar_adapters.label_studio.tracks import Box, keyframes_of, read_drawn
 from samovar_adapters.serve.bodies import Bodies
 from samovar_adapters.serve.engine import Engine
+from samovar_adapters.video import Frame as VideoFrame
 from tests.adapters.label_studio.servers import Answer, serving
 from tests.adapters.serve.served import client_of
 from tests.adapters.video.clips import ball, clip, meadow
@@ -200,6 +205,7 @@ def test_without_a_source_only_what_is_drawn_is_followed(video: bytes) -> None:
         (request(region({"frame": 0})), "counted from 1"),
         (request(region({"frame": True})), "counted from 1"),
         (request(region({"frame": 1})), "x must be a finite number"),
+        (request(region(keyframe(1, around(0), x=10**400))), "x must be a percentage"),
         (request(region(keyframe(1, (500, 500, 600, 600)))), "rectangle inside the picture"),
         (request({"to_name": "video", "type": "videotimeline", "value": {}}), "expected a rectangle drawn"),
     ],
@@ -226,6 +232,36 @@ def test_a_region_beyond_the_end_of_the_video_stays_as_it_is(video: bytes) -> No
     assert prediction["result"][0]["value"]["sequence"] == drawn["value"]["sequence"]
 
 
+def test_the_way_to_the_first_frame_ends_with_the_time_or_with_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    read: list[int] = []
+
+    class Endless:
+        length, rate = None, Fraction(25)
+
+        def __iter__(self) -> Iterator[VideoFrame]:
+            for number in range(1000):
+                if number == 5:
+                    stop.set()
+                read.append(number)
+                yield VideoFrame(number, Fraction(number), Image(np.zeros((9, 9, 3), np.uint8)))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("samovar_adapters.video.open_frames", lambda source: Endless())
+    runtime = load("default", cache="off")
+    for until in (time.monotonic() + 600, time.monotonic() - 1):
+        found = follow_video(
+            runtime, Path("film.mp4"), 25.0, 1 << 30, lambda number, image: Prompts.of([]),
+            most=10, until=until, stop=stop,
+        )  # fmt: skip
+        assert found.frame is None
+        assert len(read) < 10
+        stop.clear()
+        read.clear()
+
+
 def test_the_configurations_rate_is_a_number_a_key_of_the_data_or_the_editors_own() -> None:
     def rate(text: str, data: dict[str, Any]) -> float:
         config = CONFIG.replace("$fps", text)
@@ -234,6 +270,7 @@ def test_the_configurations_rate_is_a_number_a_key_of_the_data_or_the_editors_ow
     assert rate("25.0", {}) == 25
     assert rate("$fps", {"fps": "29.97"}) == 29.97
     assert rate("0.04", {}) == 25
+    assert rate("$fps", {"fps": 10**400}) == 24
     assert [rate(text, {}) for text in ("", "$fps", "fast", "0", "-3", "inf", "nan")] == [24] * 7
 
 

@@ -74,6 +74,7 @@ def test_auto_finds_masks(client: TestClient) -> None:
         ({"image": data_url(flat(1)), "prompts": {"a": [{"mask": "/etc/passwd"}]}}, 400, "prompts must be a list"),
         ({"image": data_url(flat(1)), "prompts": [{"box": [5, 5, 5, 5]}]}, 400, "box"),
         ({"image": data_url(flat(1)), "prompts": [{"points": [[900, 1]]}]}, 400, "outside"),
+        ({"image": data_url(flat(1)), "prompts": [{"points": [[10**400, 1]]}]}, 400, "points"),
         ({"image": data_url(flat(1)), "prompts": [{"text": "cat"}]}, 400, "text"),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]], "multimask": "yes"}, 400, "true or false"),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]], "polygons": True, "tolerance": -1}, 400, "tolerance"),
@@ -85,6 +86,22 @@ def test_what_cannot_be_used_is_refused_in_one_line(client: TestClient, body: An
     response = client.post("/v1/segment", json=body)
     assert response.status_code == status
     assert says in error_of(response)
+
+
+@pytest.mark.parametrize("name", ["image", "cancel", "self", "points"])
+def test_parameters_are_those_of_automatic_masks(client: TestClient, name: str) -> None:
+    response = client.post("/v1/auto", json={"image": data_url(flat(1)), "parameters": {name: 1}})
+    assert response.status_code == 400
+    assert "unknown parameter" in error_of(response)
+
+
+def test_half_a_character_is_refused_and_a_whole_one_answered(client: TestClient) -> None:
+    body = '{"image": "%s", "prompts": [{"box": [1, 1, 9, 9], "label": "%s"}]}'
+    refused = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d"))
+    assert refused.status_code == 400
+    assert "half of a character" in error_of(refused)
+    answered = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d\\ude00"))
+    assert answered.json()["masks"][0]["label"] == "😀"
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[1]", b"[" * 100_000, b'{"image": "\xff"}'])
