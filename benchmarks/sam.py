@@ -148,8 +148,10 @@ class Bench(Sides):
             lambda: [rle["counts"] for rle in self.decode(embedding, Prompts.from_boxes(given)).to_coco_rle()],
         ]
         times, (theirs, mine) = self.race(self.options.repeats, *sides)
+        alone = [rle.decode() for rle in self.reference_rle(given, 1)]
+        apart = f"{same(theirs, mine)} ({same(theirs, alone)} with its own, one box at a time)"
         work = f"{count} boxes → COCO RLE, {size} MP"
-        return [Contest(work, "predict_torch + pycocotools", times[0], times[1], same(theirs, mine))]
+        return [Contest(work, "predict_torch, 8 at a time, + pycocotools", times[0], times[1], apart)]
 
     def click(self) -> list[Contest]:
         """One click on an embedded image to three masks as RLE."""
