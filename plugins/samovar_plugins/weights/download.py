@@ -6,12 +6,16 @@ import hashlib
 import http.client
 import os
 import re
+import ssl
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from samovar.cache.locks import make_lock, wait_for
 from samovar.errors import WeightsError
 
 __all__ = ["download", "weights_folder"]
@@ -19,6 +23,12 @@ __all__ = ["download", "weights_folder"]
 BLOCK = 1 << 20
 TIMEOUT = 60
 """Seconds without a byte after which a download counts as broken off."""
+
+IDLE = 5
+"""So many times of that without a byte, and another process's download is not waited for any more."""
+
+_DROPPED = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
+"""What a connection that breaks off raises, beside urllib's own errors."""
 
 
 def weights_folder() -> Path:
@@ -37,7 +47,8 @@ def download(url: str, digest: str | None, *, gated: str | None = None, target: 
     """The file at `url`, from the weights folder if it is there, else downloaded to it.
 
     What an earlier call had downloaded before it broke off is kept and continued. A file is checked against `digest`,
-    or against the SHA-256 that the hub states for it, before it gets its name.
+    or against the SHA-256 that the hub states for it, before it gets its name. Of several processes that want it, one
+    downloads it and the others wait.
 
     Args:
         url: http or https.
@@ -58,18 +69,37 @@ def download(url: str, digest: str | None, *, gated: str | None = None, target: 
     unfinished = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        stated = _fetch(url, unfinished, gated)
-        _check(unfinished, digest or stated, url)
-        unfinished.replace(target)
+        with _alone(target, unfinished):
+            if not target.is_file():
+                stated = _fetch(url, unfinished, gated)
+                _check(unfinished, digest or stated, url)
+                unfinished.replace(target)
     except OSError as error:
-        if isinstance(error, urllib.error.URLError):
-            raise WeightsError(
-                f"cannot download {url}: {error.reason}; check the network, or pass weights=FILE"
-            ) from error
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; free space or set SAMOVAR_WEIGHTS_DIR"
         ) from error
     return target
+
+
+@contextmanager
+def _alone(target: Path, unfinished: Path) -> Iterator[None]:
+    """While no other process downloads the same file; two at it would write over each other.
+
+    Raises OSError, and WeightsError where another process is at it that does not get on.
+    """
+    lock = make_lock(target.with_name(f"{target.name}.lock"))
+    had, idle = -1, 0
+    while not wait_for(lock, TIMEOUT):
+        have = unfinished.stat().st_size if unfinished.exists() else 0
+        had, idle = have, idle + 1 if have == had else 0
+        if idle == IDLE:
+            raise WeightsError(
+                f"another process downloads {target} and has got nothing for {IDLE * TIMEOUT} s; end it and try again"
+            )
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 def _fetch(url: str, unfinished: Path, gated: str | None) -> str | None:
@@ -87,6 +117,9 @@ def _fetch(url: str, unfinished: Path, gated: str | None) -> str | None:
         if error.code == 416 and have:  # all of it is there already
             return None
         raise WeightsError(_refused(url, error, gated)) from error
+    except (urllib.error.URLError, *_DROPPED) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else f"{type(error).__name__}: {error}"
+        raise WeightsError(f"cannot download {url}: {reason}; check the network, or pass weights=FILE") from error
     with response:
         if response.status != 206:  # the server sends the whole file again
             have = 0
@@ -98,7 +131,7 @@ def _fetch(url: str, unfinished: Path, gated: str | None) -> str | None:
                 while block := response.read(BLOCK):
                     file.write(block)
                     received += len(block)
-            except (TimeoutError, http.client.HTTPException, ConnectionError) as error:
+            except _DROPPED as error:
                 raise WeightsError(f"{_broken(url, have + received)}: {type(error).__name__}; run it again") from error
             file.truncate()
         if expected is not None and received < int(expected):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from samovar.cache.locks import FileLock
 from samovar.errors import WeightsError
 from samovar_plugins.weights import Source, download, locate
 
@@ -19,7 +23,7 @@ SHA256 = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `cut` bytes at most in one answer; `ranges` says whether it continues."""
+    """Serves `files` while `open`; `cut` bytes at most in one answer; `ranges` says whether it continues."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -28,6 +32,9 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.etag: str | None = None
         self.gated = False
+        self.silent = False
+        self.open = threading.Event()
+        self.open.set()
         self.asked: list[str | None] = []
 
     @property
@@ -42,6 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
         data = self.server.files.get(self.path)
+        if self.server.silent:
+            return
+        self.server.open.wait(60)
         if self.server.gated or data is None:
             self.send_error(401 if self.server.gated else 404)
             return
@@ -87,6 +97,37 @@ def test_what_broke_off_is_continued_where_it_broke_off(server: Server) -> None:
     server.cut = None
     assert download(f"{server.url}/w.pth", SHA256).read_bytes() == DATA
     assert server.asked == [None, "bytes=300000-"]
+
+
+def test_of_several_that_want_a_file_one_downloads_it(server: Server) -> None:
+    server.open.clear()
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(download, f"{server.url}/w.pth", SHA256) for _ in range(3)]
+        time.sleep(0.3)  # for those who do not wait to ask as well
+        server.open.set()
+    assert {one.result().read_bytes() for one in found} == {DATA}
+    assert len(server.asked) == 1
+    assert [path.name for path in found[0].result().parent.iterdir()] == ["w.pth"]
+
+
+def test_a_download_that_does_not_get_on_is_not_waited_for_any_longer(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["samovar_plugins.weights.download"]  # the package has a function of that name
+    monkeypatch.setattr(module, "TIMEOUT", 0.1)
+    target = download(f"{server.url}/w.pth", SHA256)
+    target.unlink()
+    stopped = FileLock(target.with_name("w.pth.lock"))
+    assert stopped.try_acquire()
+    with pytest.raises(WeightsError, match=r"another process downloads .* and has got nothing for"):
+        download(f"{server.url}/w.pth", SHA256)
+    stopped.release(remove=True)
+
+
+def test_a_server_that_hangs_up_is_no_trouble_with_the_disk(server: Server) -> None:
+    server.silent = True
+    with pytest.raises(WeightsError, match=r"cannot download .*: RemoteDisconnected"):
+        download(f"{server.url}/w.pth", SHA256)
 
 
 def test_a_server_without_ranges_sends_it_all_again(server: Server) -> None:
