@@ -226,7 +226,8 @@ class LowRankSeen:
         # |scale · base + vectorsᵀ · mixing|² of each position, the mixed terms first.
         products = self._crossed(layer, mixing).mul_(2 * self._scale).addmm_(vectors @ vectors.t(), mixing)
         square = self._tables.energy[layer] * self._scale * self._scale + products.mul_(mixing).sum(0)
-        inverse = torch.rsqrt(square.div_(vectors.shape[1]).add_(norm.eps))
+        # Rounding may leave less than nothing of a position that is the same in all channels.
+        inverse = torch.rsqrt(square.clamp_(min=0).div_(vectors.shape[1]).add_(norm.eps))
         self._scale = inverse * self._scale
         self._mixing = mixing.mul_(inverse)
         self._vectors = vectors * norm.weight
