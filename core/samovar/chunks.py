@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from samovar.errors import InputError
 from samovar.image import Image
 
 __all__ = ["Piece", "chunk", "windows"]
@@ -47,8 +48,14 @@ def chunk(
         bytes_each: what one prompt of that image costs.
         budget: bytes a call may use.
         most: prompts a call may hold.
+
+    Raises:
+        InputError: a call that may hold no prompt.
     """
-    most = most or sum(counts)
+    if most is None:
+        most = sum(counts)
+    elif most < 1:
+        raise InputError(f"max_prompts must be at least 1; got {most}")
     call: list[Piece] = []
     room, places = budget, most
     for image, (count, cost) in enumerate(zip(counts, bytes_each)):

@@ -125,10 +125,15 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from samovar.cache import default_folder
+    from samovar.cache import CacheConfig
 
-    folder = default_folder()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        folder = CacheConfig.load().folder.absolute()
+    except SamovarError as error:
+        yield Finding("cache", "settings", "broken", str(error), "mend them, or unset SAMOVAR_CONFIG and its like")
+        return
+    # By os.path, which takes a folder that may not be looked into for one that is not there.
+    existing = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110
     if not os.access(existing, os.W_OK):
         yield Finding("cache", str(folder), "broken", f"{existing} cannot be written", "set SAMOVAR_CACHE_DIR")
         return

@@ -37,6 +37,8 @@ def lower(runtime: Runtime, image: Image, prompts: Prompts) -> Lowered:
     rows = [prompts[i : i + 1] for i in range(len(prompts))]
     for source in runtime.lowering:
         wanted = [i for i, row in enumerate(rows) if row.kinds & lacking]
+        if not wanted:
+            break
         for i, answer in zip(wanted, source.prompts([image] * len(wanted), [rows[i] for i in wanted])):
             rows[i] = answer
     left = frozenset().union(*(row.kinds for row in rows)) - runtime.segmenter.prompt_kinds

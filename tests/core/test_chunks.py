@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from samovar import Image
 from samovar.chunks import MAX_WINDOW, chunk, windows
+from samovar.errors import InputError
 
 counts = st.lists(st.integers(0, 50), max_size=8)
 
@@ -34,6 +36,12 @@ def test_a_call_exceeds_the_budget_only_when_it_holds_a_single_prompt(
 def test_a_call_holds_at_most_the_number_of_prompts_asked_for(counts: list[int], most: int) -> None:
     for call in chunk(counts, [1] * len(counts), 1 << 30, most):
         assert sum(piece.stop - piece.start for piece in call) <= most
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_call_that_may_hold_nothing_is_refused(most: int) -> None:
+    with pytest.raises(InputError, match="max_prompts must be at least 1"):
+        list(chunk([3], [1], 90, most))
 
 
 def test_small_images_share_a_call() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from samovar.cache.guard import PLACEMENTS, Placement
 from samovar.cache.precision import PRECISIONS, Precision
 from samovar.errors import CacheError, InputError
+from samovar.home import home
 from samovar.sizes import parse_bytes
 
 __all__ = ["SETTINGS", "CacheConfig", "default_folder", "settings_file"]
@@ -104,10 +105,10 @@ def default_folder() -> Path:
     if given:
         return Path(given).expanduser()
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "samovar"
+        return home() / "Library" / "Caches" / "samovar"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "samovar" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samovar"
+        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "samovar" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "samovar"
 
 
 def settings_file() -> Path:
@@ -116,10 +117,10 @@ def settings_file() -> Path:
     if given:
         return Path(given).expanduser()
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "samovar" / "config.toml"
+        return home() / "Library" / "Application Support" / "samovar" / "config.toml"
     if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "samovar" / "config.toml"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "samovar" / "config.toml"
+        return Path(os.environ.get("APPDATA") or home() / "AppData" / "Roaming") / "samovar" / "config.toml"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "samovar" / "config.toml"
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:

@@ -352,14 +352,17 @@ class Masks:
     def paste(self, width: int, height: int, x: int, y: int) -> Masks:
         """For a `width`×`height` image in which this one's top left corner lies at (x, y); the rest is cut off.
 
-        Undoes `crop`. Logits are dropped, as they show the part only.
+        Undoes `crop`. Logits are dropped, as they show the part only. Raises MaskError unless x and y are whole.
         """
-        pasted = transform.paste(self.runs, *check_size(width, height), x, y)
+        pasted = transform.paste(self.runs, *check_size(width, height), *transform.whole_place(x, y))
         return Masks(pasted, self.columns.replaced(logits=None))
 
     def clean(self, min_area: float) -> Masks:
         """Holes below `min_area` pixels filled, then islands below it dropped; the largest island always stays.
 
-        Regions touch at corners too, as in Segment Anything's `remove_small_regions`.
+        Regions touch at corners too, as in Segment Anything's `remove_small_regions`. Raises MaskError for a `min_area`
+        that is negative or not a number.
         """
+        if not min_area >= 0:
+            raise MaskError(f"min_area must be 0 or more pixels; got {min_area!r}")
         return Masks(clean.clean(self.runs, min_area), self.columns)

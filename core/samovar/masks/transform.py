@@ -11,7 +11,7 @@ from samovar.errors import MaskError
 from samovar.masks.runs import Runs, concat, empty, offsets_of
 from samovar.masks.spans import Spans, from_spans, portions, spans_of
 
-__all__ = ["paste", "resize", "whole_box"]
+__all__ = ["paste", "resize", "whole_box", "whole_place"]
 
 
 def _each(runs: Runs, change: Callable[[Spans], Spans], width: int, height: int) -> Runs:
@@ -25,11 +25,23 @@ def _each(runs: Runs, change: Callable[[Spans], Spans], width: int, height: int)
 def whole_box(box: ArrayLike) -> list[int]:
     """x1 y1 x2 y2 as integers. Raises MaskError unless they are whole numbers with x1 < x2 and y1 < y2."""
     edges = np.asarray(box)
-    if edges.shape != (4,) or edges.dtype.kind not in "iuf" or (edges != np.floor(edges)).any():
+    whole = edges.dtype.kind in "iuf" and bool((np.isfinite(edges) & (edges == np.floor(edges))).all())
+    if edges.shape != (4,) or not whole:
         raise MaskError(f"a crop's box must be 4 whole numbers x1 y1 x2 y2; got {box!r:.60}")
     if edges[0] >= edges[2] or edges[1] >= edges[3]:
         raise MaskError(f"a crop's box must have x1 < x2 and y1 < y2; got {box!r:.60}")
     return [int(edge) for edge in edges]
+
+
+def whole_place(x: float, y: float) -> tuple[int, int]:
+    """x and y as integers. Raises MaskError unless they are whole numbers."""
+    try:
+        whole = int(x) == x and int(y) == y
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise MaskError(f"masks are pasted at whole pixels x, y; got {x!r:.40}, {y!r:.40}")
+    return int(x), int(y)
 
 
 def paste(runs: Runs, width: int, height: int, x: int, y: int) -> Runs:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from samovar.cache.locks import make_lock, wait_for
 from samovar.errors import WeightsError
+from samovar.home import home
 
 __all__ = ["download", "weights_folder"]
 
@@ -37,10 +38,10 @@ def weights_folder() -> Path:
     if given:
         return Path(given).expanduser()
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "samovar" / "weights"
+        return home() / "Library" / "Application Support" / "samovar" / "weights"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "samovar" / "weights"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "samovar" / "weights"
+        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "samovar" / "weights"
+    return Path(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share") / "samovar" / "weights"
 
 
 def download(url: str, digest: str | None, *, gated: str | None = None, target: Path | None = None) -> Path:

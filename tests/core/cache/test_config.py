@@ -10,7 +10,7 @@ import pytest
 
 from samovar.cache import Cache, CacheConfig, DiskTier, MemoryTier, default_folder
 from samovar.cache.config import SETTINGS
-from samovar.errors import CacheError, UnknownNameError
+from samovar.errors import CacheError, SamovarError, UnknownNameError
 
 GIB = 1 << 30
 
@@ -42,6 +42,16 @@ def test_defaults_fit_the_machine() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="each platform has its own")
 def test_the_folder_is_the_users_cache_folder(tmp_path: Path) -> None:
     assert default_folder() == tmp_path / "xdg_cache_home" / "samovar"
+
+
+def test_a_user_without_a_home_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(SamovarError, match="no home folder; set HOME"):
+        default_folder()
 
 
 def test_each_source_comes_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -92,6 +94,27 @@ def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
     assert "no kettle" in kettle.detail
     assert "SAMOVAR_BLOCK=kettle" in str(kettle.mend)
     assert [finding for finding in findings if finding.state != "ok" and not finding.mend] == []
+
+
+def test_the_cache_looked_at_is_the_one_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    monkeypatch.delenv("SAMOVAR_CACHE_DIR")
+    monkeypatch.setenv("SAMOVAR_CONFIG", str(settings))
+    settings.write_text(f"[cache]\nfolder = {str(tmp_path / 'elsewhere')!r}")
+    assert found("cache")[str(tmp_path / "elsewhere")].state == "ok"
+    settings.write_text("[cache]\nmemory = 'much'")
+    assert (found("cache")["settings"].state, run(capsys)[0]) == ("broken", 1)
+
+
+def test_a_cache_folder_that_may_not_be_looked_into_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object, mode: int) -> bool:
+        return False
+
+    monkeypatch.setenv("SAMOVAR_CACHE_DIR", str(tmp_path / "folder"))
+    monkeypatch.setattr(os, "access", denied)
+    assert found("cache")[str(tmp_path / "folder")].detail == f"{tmp_path} cannot be written"
 
 
 def test_a_broken_plugin_is_status_1_and_a_missing_extra_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,11 +65,32 @@ def test_what_is_known_of_masks_survives_but_for_logits_that_no_longer_fit() -> 
 
 
 @pytest.mark.parametrize(
-    "box", [(0, 0, 0, 4), (3, 0, 2, 4), (0, 0, 2.5, 4), (0, 0, 4), (0, 0, float("nan"), 1), "abcd"]
+    "box",
+    [
+        (0, 0, 0, 4),
+        (3, 0, 2, 4),
+        (0, 0, 2.5, 4),
+        (0, 0, 4),
+        (0, 0, float("nan"), 1),
+        (0, 0, float("inf"), float("inf")),
+        "abcd",
+    ],
 )
 def test_boxes_that_cannot_be_cropped_are_refused(box: Any) -> None:
     with pytest.raises(MaskError, match="a crop's box must"):
         Masks.empty(5, 5).crop(box)
+
+
+@pytest.mark.parametrize("place", [(0.5, 0), (0, float("nan")), (float("inf"), 0), ("a", 0)])
+def test_places_between_pixels_are_refused(place: Any) -> None:
+    with pytest.raises(MaskError, match="pasted at whole pixels"):
+        Masks.empty(5, 5).paste(8, 8, *place)
+
+
+@pytest.mark.parametrize("min_area", [-1, float("nan")])
+def test_areas_that_are_none_are_refused(min_area: float) -> None:
+    with pytest.raises(MaskError, match="min_area must be 0 or more pixels"):
+        Masks.empty(5, 5).clean(min_area)
 
 
 def remove_small_regions(mask: NDArray[Any], min_area: float, mode: Literal["holes", "islands"]) -> NDArray[Any]:
