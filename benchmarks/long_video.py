@@ -1,8 +1,8 @@
 """Memory over a long video: a figure every thousand frames.
 
 `python -m benchmarks.long_video` follows two balls through 10,000 frames made on the way, 96×64 pixels, with the
-propagating tracker, a checkpoint and MOTS text, and no cache. Printed are the process's resident memory and the frames a
-second. One ball leaves and comes back every 500 frames.
+propagating tracker, a checkpoint and MOTS text, and no cache. Printed are the process's resident memory and the frames
+a second. One ball leaves and comes back every 500 frames.
 """
 
 from __future__ import annotations

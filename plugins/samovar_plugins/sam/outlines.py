@@ -97,36 +97,38 @@ def _classes(
     out: NDArray[np.int8],
 ) -> None:
     """Fill out[x, y] with what is known of the cell whose logits start at column x, row y (logits are w×h)."""
+    # Loops over slices, which the compiler knows to be in bounds, so that it makes vectors of them.
     width, height = logits.shape
-    low = np.empty((width, height), np.float32)
-    high = np.empty((width, height), np.float32)
+    tall = height - down + 1
+    low = np.empty((width, tall), np.float32)
+    high = np.empty((width, tall), np.float32)
     for x in range(width):
-        for y in range(height - down + 1):
-            least = logits[x, y]
-            most = least
-            for k in range(1, down):
-                value = logits[x, y + k]
-                least = min(least, value)
-                most = max(most, value)
-            low[x, y] = least
-            high[x, y] = most
+        low[x] = logits[x, :tall]
+        high[x] = logits[x, :tall]
+        for k in range(1, down):
+            _widen(low[x], high[x], logits[x, k : k + tall], logits[x, k : k + tall])
+    relative = np.float32(1e-5) if threshold != 0 else np.float32(0)
     for x in range(width - across + 1):
-        for y in range(height - down + 1):
-            least = low[x, y]
-            most = high[x, y]
-            for k in range(1, across):
-                least = min(least, low[x + k, y])
-                most = max(most, high[x + k, y])
+        # In place: the columns of cells after this one need only logits after this one.
+        for k in range(1, across):
+            _widen(low[x], high[x], low[x + k], high[x + k])
+        kinds, least, most = out[x, :tall], low[x], high[x]
+        for y in range(len(kinds)):
             # Weights that reach below zero can overshoot by `excess` of the spread; rounding, by far less than `slack`.
-            slack = excess * (most - least)
-            if threshold != 0:
-                slack += np.float32(1e-5) * (max(most, -least) + abs(threshold))
-            if most + slack <= threshold:
-                out[x, y] = OFF
-            elif least - slack > threshold:
-                out[x, y] = ON
-            else:
-                out[x, y] = MIXED
+            slack = excess * (most[y] - least[y]) + relative * (max(most[y], -least[y]) + abs(threshold))
+            kinds[y] = ON if least[y] - slack > threshold else OFF if most[y] + slack <= threshold else MIXED
+
+
+@njit
+def _widen(
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    other_low: NDArray[np.float32],
+    other_high: NDArray[np.float32],
+) -> None:
+    for y in range(len(low)):
+        low[y] = min(low[y], other_low[y])
+        high[y] = max(high[y], other_high[y])
 
 
 @njit
