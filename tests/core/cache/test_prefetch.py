@@ -23,7 +23,9 @@ def test_the_item_at_hand_is_finished_and_the_rest_forgotten_when_the_process_en
 
         def work(number):
             begun.set()
-            time.sleep(0.5)
+            while not ahead._closed:
+                time.sleep(0.01)
+            time.sleep(0.1)
             (Path({str(tmp_path)!r}) / str(number)).touch()
 
         ahead = Ahead(work)

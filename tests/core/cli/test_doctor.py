@@ -6,6 +6,7 @@ import json
 import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -126,7 +127,8 @@ def test_a_broken_plugin_is_status_1_and_a_missing_extra_is_none(capsys: pytest.
     assert (status, "✗ kettle" in out) == (1, True)
 
 
-def test_json_has_every_finding_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_finding_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1 << 30))  # others write meanwhile
     with isolated({}):
         _, out = run(capsys, "--json")
         rows = [json.loads(line) for line in out.splitlines()]
