@@ -28,6 +28,7 @@ from samovar_adapters.inpaint import (
     text_masks,
 )
 from samovar_adapters.inpaint.painter import Picture
+from samovar_adapters.inpaint.patches import _inward
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.window import window_around, working_size
 
@@ -274,12 +275,24 @@ def test_a_mask_picture_instead_of_prompts(photo: Path, tmp_path: Path) -> None:
     assert np.array_equal(moved[115:227, 25:108], read(photo)[215:327, 325:408])
 
 
+def test_what_is_read_is_not_painted_over(photo: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "photo.png"
+    Pillow.open(photo).save(picture)
+    before = picture.read_bytes()
+    done = run("remove", picture, "--box", "190,225,268,315", "--out", "./photo.png", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is what is read; name another file" in done.stderr
+    assert picture.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "--source or --mask"),
         (["--box", "1,2,30,40", "--source", "faces"], "more than one"),
         (["--box", "1,2,30,40", "--out", "photo.jpg"], "PNG"),
+        (["--box", "1,2,30,40", "--out", "photo.BMP"], "PNG"),
+        (["--box", "1,2,30,40", "--size", "512"], "need a --pipeline"),
         (["--box", "1,2,30,40", "--dilate", "-3"], "dilate"),
     ],
 )
@@ -328,6 +341,12 @@ def test_rough_surfaces_stay_rough(width: int, height: int) -> None:
     filled = remove(image, hole, edges=Edges())
     inside = np.s_[y - height // 12 : y + height // 12, x - width // 12 : x + width // 12]
     assert 0.7 < roughness(filled[inside]) / roughness(image[inside]) < 1.2
+
+
+def test_the_middle_of_the_largest_hole_still_has_a_weight() -> None:
+    weights = _inward(boxes(1000, 1000, (2, 2, 998, 998))[0])
+    assert weights.min() > 1e-20  # what is left below is for how well patches fit
+    assert weights[500, 500] < weights[60, 60] < weights[2, 2]
 
 
 def test_light_that_falls_off_has_no_seams() -> None:
@@ -430,6 +449,7 @@ def test_replaced_text_lies_in_the_old_box_in_the_old_colour() -> None:
     [
         (["fill", "--box", "1,2,30,40", "--prompt", "a cat"], "need a --pipeline"),
         (["fill", "--box", "1,2,30,40"], "give --pipeline"),
+        (["move", "--box", "1,2,30,40", "--by", f"{10**30},0"], "expected at most 1000000 pixels"),
         (["replace-background", "--box", "1,2,30,40"], "one of --colour, --picture and --pipeline"),
         (["replace-background", "--box", "1,2,30,40", "--colour", "reddish"], "such as white"),
         (["replace-background", "--box", "1,2,30,40", "--colour", "white", "--feather", "-2"], "not in the range"),

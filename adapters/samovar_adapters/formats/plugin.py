@@ -40,12 +40,11 @@ def _sources(name: str, what: str, argument: str) -> tuple[PromptSourceSpec, ...
         place = f"{_HERE}.{name}.source:{target}"
         return PromptSourceSpec(name + suffix, place, summary, gives, argument=argument)
 
-    drawn = name == "labelme"
+    boxes = f"the boxes of {what}"
+    drawn = spec("", "drawn", f"{what}: as drawn, boxes or points", "box", "points")
     return (
-        spec("", "drawn" if drawn else "boxes", f"{what}: as drawn, boxes or points", "box", "points")
-        if drawn
-        else spec("", "boxes", f"the boxes of {what}", "box"),
-        spec("-boxes", "boxes", f"the boxes of {what}", "box"),
+        drawn if name == "labelme" else spec("", "boxes", boxes, "box"),
+        spec("-boxes", "boxes", boxes, "box"),
         spec("-points", "points", f"{what}: a point deep inside each object", "points"),
         spec("-masks", "masks", f"the masks of {what}", "mask"),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samovar.cli.job import perform
 from samovar.errors import InputError
-from samovar.image import Image
+from samovar.image import Image, image_suffixes
 from samovar.masks import Masks
 from samovar.runtime import Runtime
 from samovar.worklist import Item
@@ -45,6 +45,10 @@ def paint_files(
         InputError: a path that cannot be written.
     """
     sink = _Painted(out or _place(paths, what))
+    for path in paths:
+        # os.path and not Path, which fails on what is too long for the name of a file.
+        if sink.single and os.path.exists(path) and sink.path.exists() and os.path.samefile(path, sink.path):  # noqa: PTH110, PTH121
+            raise InputError(f"{sink.path} is what is read; name another file to write")
 
     def segment(item: Item, image: Image) -> Masks:
         masks = masks_of(item, image)
@@ -63,9 +67,9 @@ class _Painted(ImageFileSink):
     suffix = ".png"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if Path(path).suffix.lower() in {".jpg", ".jpeg", ".webp"}:
+        if Path(path).suffix.lower() in image_suffixes() - {".png"} and not os.path.isdir(path):  # noqa: PTH112
             raise InputError(
-                f"pictures are written as PNG, so that what was not painted stays exact; got {str(path)!r}"
+                f"pictures are written as PNG, so that what was not painted stays exact; got {str(path)!r}; name a .png"
             )
         super().__init__(path)
         self._waiting: dict[str, bytes] = {}

@@ -33,7 +33,7 @@ def remove(
 
     Args:
         masks: whatever `as_masks` takes.
-        painter: what fills the holes; OpenCV if not given.
+        painter: what fills the holes; patches of the surroundings if not given.
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used.

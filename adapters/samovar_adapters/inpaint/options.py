@@ -34,6 +34,8 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_FARTHEST = 1_000_000  # pixels, about the longest side that a picture can have
+
 
 class _Offset(_ParamType):
     name = "X,Y"
@@ -45,6 +47,8 @@ class _Offset(_ParamType):
             x, y = (int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"expected X,Y in whole pixels; got {value!r}", param, ctx)
+        if max(abs(x), abs(y)) > _FARTHEST:
+            self.fail(f"expected at most {_FARTHEST} pixels; got {value!r:.60}", param, ctx)
         return x, y
 
 
@@ -136,8 +140,10 @@ def painter_of(given: dict[str, Any], method: str | None) -> Painter | None:
     pipeline, prompt = given.pop("pipeline"), given.pop("prompt")
     seed, size = given.pop("seed"), given.pop("size")
     if pipeline is None:
-        if prompt is not None or passed:
-            raise click.UsageError("--prompt, --negative-prompt, --steps, --strength and --guidance need a --pipeline")
+        if prompt is not None or size is not None or passed:
+            raise click.UsageError(
+                "--prompt, --negative-prompt, --steps, --strength, --guidance and --size need a --pipeline"
+            )
         from samovar_adapters.inpaint.classical import ClassicalPainter
 
         return ClassicalPainter(method) if method else None

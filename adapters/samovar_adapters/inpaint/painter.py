@@ -1,4 +1,4 @@
-"""What repaints: OpenCV's interpolation or a diffusion pipeline."""
+"""What repaints: patches of the surroundings, OpenCV's interpolation or a diffusion pipeline."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ _COARSEST = 24  # pixels of the shorter side below which the pyramid ends
 _THINNEST = 2.5  # pixels: the deepest point of a hole that interpolation can fill well enough to start from
 _ROUNDS = 12, 3  # of matching and voting, at the coarsest level and at the finest
 _SWEEPS = 2  # of PatchMatch in a round
-_INWARD = 1.3  # how much more a pixel counts than one a pixel deeper in the hole
+_INWARD = 1.3  # how much more a pixel counts than one a pixel deeper in the hole,
+_DEEPEST = 100  # down to this depth: far below, a float32 would hold none of the weights, and no patch would vote
 _TOLERANCE = 0.1  # of the usual difference of patches: how much worse than the best one still has a say
 _LAST = 0.1  # of that, in the last vote of all: the best patches are copied rather than averaged
 _TURNS = 60  # of evening out seams
@@ -90,6 +91,12 @@ def _depth(hole: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
+def _inward(hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How much each pixel counts for its depth in the hole."""
+    weight: NDArray[np.float32] = np.float32(_INWARD) ** -np.minimum(_depth(hole), _DEEPEST)
+    return weight
+
+
 def _touched(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Centres of the patches that touch the hole."""
     return _inside(np.asarray(cv2.dilate(hole.astype(np.uint8), np.ones((_SIDE, _SIDE), np.uint8)) > 0))
@@ -147,7 +154,7 @@ def _settle(
         nearest = _doubled(field, hole.shape)
     refines = field is not None and hole.size > _LARGE
     rounds, reach, turns = (_REFINING, _NEAR, _TURNS // 3) if refines else (rounds, max(hole.shape), _TURNS)
-    inward = np.float32(_INWARD) ** -_depth(hole)[targets[:, 0], targets[:, 1]]
+    inward = _inward(hole)[targets[:, 0], targets[:, 1]]
     cost = np.full(hole.shape, -1, np.float32)
     box = _box(hole)
     state, weights = 1, inward
