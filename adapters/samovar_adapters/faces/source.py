@@ -52,7 +52,7 @@ class HaarFaces:
         self._classifier()
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
-        """One box a face and image; none where there is no face. Raises ImageError for an image that cannot be read."""
+        """One box per face; none where there is no face. Raises ImageError for an image that cannot be read."""
         if requests is not None:
             raise PromptError("faces answers no requests; lower prompts with another source")
         return [self._of(image.pixels) for image in images]

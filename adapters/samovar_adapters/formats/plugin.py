@@ -10,11 +10,13 @@ __all__ = ["register_mask_sinks", "register_prompt_sources"]
 _HERE = "samovar_adapters.formats"
 _SINKS = (
     MaskSinkSpec("coco", f"{_HERE}.coco.sink:CocoSink", "one COCO annotation file, as compressed RLE", ".json"),
-    MaskSinkSpec("labelme", f"{_HERE}.labelme.sink:LabelmeSink", "a labelme file an image", "", ".json"),
-    MaskSinkSpec("labelmap", f"{_HERE}.labelmap:LabelMapSink", "a 16-bit PNG of mask numbers an image", "", ".png"),
-    MaskSinkSpec("npz", f"{_HERE}.npz:NpzSink", "a NumPy archive an image, exact and complete", "", ".npz"),
-    MaskSinkSpec("png", f"{_HERE}.png:PngSink", "a black and white PNG a mask, in a folder an image", ""),
-    MaskSinkSpec("polygons", f"{_HERE}.polygons:PolygonsSink", "polygons with holes, JSON an image", "", ".json"),
+    MaskSinkSpec("labelme", f"{_HERE}.labelme.sink:LabelmeSink", "one labelme file per image", "", ".json"),
+    MaskSinkSpec("labelmap", f"{_HERE}.labelmap:LabelMapSink", "one 16-bit PNG of mask numbers per image", "", ".png"),
+    MaskSinkSpec("npz", f"{_HERE}.npz:NpzSink", "one NumPy archive per image, exact and complete", "", ".npz"),
+    MaskSinkSpec("png", f"{_HERE}.png:PngSink", "one black and white PNG per mask, in a folder per image", ""),
+    MaskSinkSpec(
+        "polygons", f"{_HERE}.polygons:PolygonsSink", "polygons with holes, one JSON file per image", "", ".json"
+    ),
     MaskSinkSpec("yolo", f"{_HERE}.yolo.sink:YoloSink", "a YOLO segmentation data set", ""),
 )
 

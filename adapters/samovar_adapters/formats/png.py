@@ -1,4 +1,4 @@
-"""One PNG a mask."""
+"""One PNG per mask."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class PolygonsSink(ImageFileSink):
         self._tolerance = tolerance
 
     def encode(self, key: str, image: Image, masks: Masks) -> bytes:
-        """The file's bytes, one mask a line."""
+        """The file's bytes, one mask per line."""
         head = compact({"image": key, "width": masks.width, "height": masks.height})
         regions = masks.to_polygons(self._tolerance)
         rows = [compact(_row(masks, i, regions[i])) for i in range(len(masks))]

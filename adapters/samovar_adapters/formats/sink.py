@@ -48,7 +48,7 @@ class Sink(ABC):
 
 
 class ImageFileSink(Sink):
-    """One file an image, written whole or not at all, in a folder that mirrors the keys' own folders.
+    """One file per image, written whole or not at all, in a folder that mirrors the keys' own folders.
 
     A path that ends in the format's suffix is the file of the one image instead of a folder, and always written anew.
 

@@ -61,7 +61,7 @@ def paint_files(
 
 
 class _Painted(ImageFileSink):
-    """One picture an image. Painting comes before writing, so that an image that cannot be painted ends no job."""
+    """One picture per image. Painting comes before writing, so that an image that cannot be painted ends no job."""
 
     name = "inpaint"
     suffix = ".png"

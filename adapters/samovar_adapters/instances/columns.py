@@ -123,7 +123,7 @@ def _column(instances: Any, names: Sequence[str], name: str) -> list[Any] | None
     except ValueError:  # lists of several lengths
         array = np.zeros(())
     if array.ndim != 1:
-        raise InputError(f"{name} must be one an instance; got {value!r:.60}")
+        raise InputError(f"{name} must be one per instance; got {value!r:.60}")
     entries: list[Any] = array.tolist()
     return entries
 

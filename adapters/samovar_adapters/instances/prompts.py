@@ -25,7 +25,7 @@ def to_prompts(
     visible_thr: float = 0.3,
     negatives: int = 4,
 ) -> Prompts:
-    """One prompt an instance: its box, its visible key points as foreground, its neighbours' as background.
+    """One prompt per instance: its box, its visible key points as foreground, its neighbours' as background.
 
     A neighbour's key point counts where it lies in this instance's box and not close to a key point of its own: there
     it tells two people apart who overlap. An instance without anything inside the `width`×`height` image gives none.

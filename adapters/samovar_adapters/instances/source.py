@@ -19,7 +19,7 @@ __all__ = ["InstanceFiles"]
 class InstanceFiles:
     """What MMPose's inferencer (`--pred-out-dir`) or a tracker wrote of each image. Any number of threads may use it.
 
-    A folder has a JSON file an image, of the image's name: a list of dictionaries with `keypoints`, `keypoint_scores`
+    A folder has one JSON file per image, named like it: a list of dictionaries with `keypoints`, `keypoint_scores`
     and `bbox`, or a dictionary of columns, or either under "instances". A text file is a tracker's, in the format of
     the MOT challenge (frame, id, left, top, width, height, …): it belongs to the images whose names are frame numbers,
     such as 000001.jpg. An image that nothing was written of gives no prompts.

@@ -23,7 +23,7 @@ def register_commands(cli: click.Group) -> None:
 @hookimpl
 def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
     """Tasks to import."""
-    summary = "a task an image, for Label Studio to import"
+    summary = "one task per image, for Label Studio to import"
     return (MaskSinkSpec("label-studio", f"{_HERE}.exports:LabelStudioSink", summary, "", ".json"),)
 
 

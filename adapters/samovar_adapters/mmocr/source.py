@@ -19,7 +19,7 @@ __all__ = ["MmocrText"]
 
 
 class MmocrText:
-    """One prompt a piece of text, curved text included: its box, points along its centre line, its string as label.
+    """One prompt per piece of text, curved text included: its box, points along its centre line, its string as label.
 
     Without a recogniser the label is "text". Any number of threads may use it at once; they take turns.
 

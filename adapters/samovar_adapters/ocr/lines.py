@@ -45,7 +45,7 @@ class TextLine:
 
 
 def to_prompts(lines: Iterable[TextLine], width: int, height: int) -> Prompts:
-    """One prompt a line: its box, points along its centre line, and its string as label ("" gives "text").
+    """One prompt per line: its box, points along its centre line, and its string as label ("" gives "text").
 
     Text is cut off at the edges of the `width`×`height` image; what lies outside altogether, or has no area there,
     gives no prompt. The order is that of the lines.

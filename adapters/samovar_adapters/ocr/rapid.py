@@ -18,7 +18,7 @@ __all__ = ["RapidText"]
 
 
 class RapidText:
-    """One prompt a line of text, a word or a character; see `to_prompts`. Chinese, English and digits.
+    """One prompt per line of text, word or character; see `to_prompts`. Chinese, English and digits.
 
     Any number of threads may use it at once; they take turns at the engine, which uses all cores by itself.
 

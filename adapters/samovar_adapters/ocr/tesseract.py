@@ -27,7 +27,7 @@ _PATIENCE = 120.0  # seconds an image
 
 
 class TesseractText:
-    """One prompt a line of text or a word; see `to_prompts`. Boxes are upright: it was made for scanned pages.
+    """One prompt per line of text or word; see `to_prompts`. Boxes are upright: it was made for scanned pages.
 
     Any number of threads may use it at once; each image is a process of its own. The languages are those of the
     program's own settings: English, unless others are installed and named in $TESSERACT_LANGUAGES ("deu+eng").

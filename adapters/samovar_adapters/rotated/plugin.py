@@ -14,7 +14,7 @@ def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
         MaskSinkSpec(
             "dota",
             "samovar_adapters.rotated.dota:DotaSink",
-            "rotated boxes as DOTA text, a file an image",
+            "rotated boxes as DOTA text, one file per image",
             "",
             ".txt",
         ),

@@ -1,4 +1,4 @@
-"""A folder with an indexed PNG a frame, as DAVIS has it: each pixel the number of its object, 0 for none."""
+"""A folder with an indexed PNG for each frame, as DAVIS has it: each pixel the number of its object, 0 for none."""
 
 from __future__ import annotations
 
