@@ -1,13 +1,13 @@
 """The image as one prompt sees it, without ever making it.
 
-What T tokens write to the image is, in every layer, a mixture of heads · T vectors, and a normalisation only centres
-and scales each position and weights the channels. So the image that a prompt sees remains
+What T tokens write to the image is, in every layer, a mixture of heads · (T − 1) vectors and a constant, and a
+normalisation only centres and scales each position and weights the channels. So the image that a prompt sees remains
 
     scale[l] · base[l] + Σⱼ mixing[j, l] · vectors[j] + offset
 
 where only `base` has as many channels as the image, and it is the same for all prompts. All that reads the image is
 linear, and goes over `base` once an image (`Tables`) and over the few vectors once a prompt. A box is seven tokens: two
-layers mix 112 vectors, and 1.5 billion operations, many of them on maps that do not fit a CPU's cache, become 0.9. The
+layers mix 98 vectors, and 1.5 billion operations, many of them on maps that do not fit a CPU's cache, become 0.8. The
 square of the deviation by which a normalisation divides is a quadratic form in the mixture. All of this is algebra: no
 approximation.
 """
@@ -36,7 +36,7 @@ class Tables:
         keys, values: S+1 each, heads×D×L, of the reading in each layer and after the last; none of the first layer's.
         queries: S, heads×D×L, of the writing; none of the first layer's.
         crossed: S, for each layer whose vectors are in the mixture by then, heads×D×L: their products with the base.
-        offsets: S, (layer)×L: the products of earlier layers' offsets with the base.
+        offsets: S, (layer+1)×L: the products with the base of what each of these layers found and wrote everywhere.
         energy: S×L, the base's sum of squares, centred, at each normalisation.
         onwards: L×out.
     """
@@ -71,14 +71,14 @@ class LowRank:
 
     @cached_property
     def offset(self) -> tuple[Tensor, ...]:
-        """S+1: what every position has in common before each layer, and after the last. The first's is in the base."""
-        return tuple(norm.bias for norm in (self.side.norms[0], *self.side.norms))
+        """S+1: what every position has in common before each layer, and after the last."""
+        return (torch.zeros_like(self.side.norms[0].bias), *(norm.bias for norm in self.side.norms))
 
     @cached_property
     def written(self) -> tuple[Tensor, ...]:
-        """S: the offset once a layer has written; of the first layer, only what it writes."""
-        found = [_bias(write.out.bias, self.side.position) for write in self.side.writes]
-        return (found[0], *(offset + bias for offset, bias in zip(self.offset[1:], found[1:])))
+        """S: the offset, and what each layer writes everywhere whatever is asked."""
+        biases = (write.out.bias for write in self.side.writes)
+        return tuple(offset if bias is None else offset + bias for offset, bias in zip(self.offset, biases))
 
     @cached_property
     def key_places(self) -> tuple[Tensor, ...]:
@@ -129,8 +129,7 @@ class LowRank:
                 break
             if layer:
                 rows.append(side.writes[layer].q.weight.double() @ base.t())
-            added += [side.writes[layer].out.weight.double().t()]
-            added += [self.written[layer].double()[None]] if layer else []
+            added += [side.writes[layer].out.weight.double().t(), self.written[layer].double()[None]]
             rows += [each @ centre @ base.t() for each in added]
             base = base @ steps[layer]
             added = [each @ steps[layer] for each in added]
@@ -140,10 +139,9 @@ class LowRank:
     def tables(self, image: Tensor) -> Tables:
         """Of an L×C image."""
         side, depth = self.side, len(self.side.norms)
-        base = image + self.written[0]
         out = len(self._onwards.weight)
-        every = self._folded[:-out] @ base.t()
-        onwards = base @ self._folded[-out:].t()
+        every = self._folded[:-out] @ image.t()
+        onwards = image @ self._folded[-out:].t()
         start = 0
 
         def take(attention: Attention) -> Tensor:
@@ -153,6 +151,7 @@ class LowRank:
 
         nothing = image.new_empty(0)
         keys, values, queries, crossed, offsets, energy = [nothing], [nothing], [], [], [], []
+        base = image
         for layer in range(depth + 1):
             if layer:
                 keys.append(take(side.reads[layer]))
@@ -163,11 +162,10 @@ class LowRank:
             products, constant = [], []
             for earlier in range(layer + 1):
                 products.append(take(side.writes[earlier]))
-                if earlier:
-                    constant.append(every[start])
-                    start += 1
+                constant.append(every[start])
+                start += 1
             crossed.append(tuple(products))
-            offsets.append(torch.stack(constant) if constant else nothing)
+            offsets.append(torch.stack(constant))
             base = base - base.mean(1, keepdim=True)
             energy.append(base.square().sum(1))
             base = base * side.norms[layer].weight
@@ -193,7 +191,8 @@ class LowRankSeen:
         self._scale: Tensor | float = 1.0
         self._mixing = first.keys.new_empty(0, first.keys.shape[2])
         self._vectors = first.keys.new_empty(0, model.side.position.shape[1])
-        self._written: list[Tensor] = []  # each layer's values, heads×T×D
+        # Of each layer, heads×(T−1)×D and heads×1×D: the values of the mixture, and those that are written everywhere.
+        self._written: list[tuple[Tensor, Tensor]] = []
 
     def read(self, layer: int, tokens: Tensor) -> Tensor:
         """See `Seen`. Not the first layer's, which all prompts read alike."""
@@ -214,15 +213,19 @@ class LowRankSeen:
             scores = torch.bmm(offered, self._first.queries)
         else:
             scores = self._scores(offered, at.q.weight, self._tables.queries[layer], self._model.query_places[layer])
-        weights = torch.softmax(scores, 1).flatten(0, 1)
-        self._written.append(at.split(at.v(values[0])))
-        vectors = (self._written[-1] @ at.per_head(at.out.weight.t())).flatten(0, 1)
-        rows, columns = [self._mixing, weights], [self._vectors, vectors]
-        if layer:
-            rows.append(weights.new_ones(1, weights.shape[1]))
-            columns.append(self._model.written[layer][None])
-        mixing, vectors = torch.cat(rows), torch.cat(columns)
+        weights = torch.softmax(scores, 1)
+        # A head's weights sum to one: what its last token writes is written everywhere, and the others the difference.
+        written = at.split(at.v(values[0]))
+        self._written.append((written[:, :-1] - written[:, -1:], written[:, -1:]))
+        new, last = (part @ at.per_head(at.out.weight.t()) for part in self._written[-1])
+        constant = last.sum(0) + self._model.written[layer]
+        vectors = torch.cat([self._vectors, new.flatten(0, 1), constant])
         vectors = vectors - vectors.mean(1, keepdim=True)
+        mixing = weights.new_empty(len(vectors), weights.shape[2])
+        start = len(self._mixing)
+        mixing[:start] = self._mixing
+        mixing[start:-1].unflatten(0, new.shape[:2]).copy_(weights[:, :-1])
+        mixing[-1] = 1
         # |scale · base + vectorsᵀ · mixing|² of each position, the mixed terms first.
         products = self._crossed(layer, mixing).mul_(2 * self._scale).addmm_(vectors @ vectors.t(), mixing)
         square = self._tables.energy[layer] * self._scale * self._scale + products.mul_(mixing).sum(0)
@@ -255,20 +258,15 @@ class LowRankSeen:
         """The base's products with the vectors, in the order of the mixture."""
         found = torch.empty_like(like)
         start = 0
-        for earlier, (values, table) in enumerate(zip(self._written, self._tables.crossed[layer])):
-            heads, count = values.shape[:2]
-            torch.bmm(values, table, out=found[start : start + heads * count].unflatten(0, (heads, count)))
-            start += heads * count
-            if earlier:
-                found[start] = self._tables.offsets[layer][earlier - 1]
-                start += 1
+        tables = self._tables.crossed[layer], self._tables.offsets[layer]
+        for (new, last), table, offset in zip(self._written, *tables):
+            stop = start + new.shape[0] * new.shape[1]
+            torch.bmm(new, table, out=found[start:stop].unflatten(0, new.shape[:2]))
+            torch.add(torch.bmm(last, table).sum(0), offset, out=found[stop : stop + 1])
+            start = stop + 1
         return found
 
 
 def _by_head(attention: Attention, x: Tensor) -> Tensor:
     """inner×L → heads×D×L."""
     return x.unflatten(0, (attention.heads, -1))
-
-
-def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_zeros(like.shape[1]) if bias is None else bias
