@@ -52,11 +52,18 @@ def decode(rle: Sequence[int], width: int, height: int) -> Masks:
 
 
 def _runs(mask: Masks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lengths of the row-major runs in bytes of RGBA, and their values, 0 or 255."""
-    flat = mask.to_array()[0].ravel()
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = np.diff(np.append(starts, flat.size)) * _CHANNELS
-    return lengths, np.where(flat[starts], 255, 0)
+    """Lengths of the row-major runs in bytes of RGBA, and their values, 0 or 255. Looks only inside the mask's box."""
+    crop, left, top = next(mask.crops())
+    framed = np.zeros((crop.shape[0], crop.shape[1] + 2), np.bool_)
+    framed[:, 1:-1] = crop
+    row, column = np.divmod(np.flatnonzero(framed[:, 1:] != framed[:, :-1]), crop.shape[1] + 1)
+    changes = (row + top) * mask.width + column + left
+    # Where the mask crosses from one row to the next, it ends and begins at one place: there is no change.
+    once = np.diff(changes, prepend=-1, append=-1) != 0
+    edges = np.concatenate([[0], changes[once[1:] & once[:-1]], [mask.width * mask.height]])
+    lengths = np.diff(edges) * _CHANNELS
+    values = np.arange(len(lengths)) % 2 * 255
+    return lengths[lengths > 0], values[lengths > 0]
 
 
 def _header(count: int) -> NDArray[np.uint8]:

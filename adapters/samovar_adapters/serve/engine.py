@@ -192,8 +192,9 @@ class Engine:
     async def _prepare(self, image: Image, prompts: Prompts) -> Prepared:
         """The embedding and the prompts as the segmenter takes them; at most one encode an image at a time."""
         runtime = await self.runtime()
-        if await self.look(lambda: _is_quick(runtime, image, prompts)):
-            return await self.look(lambda: runtime.prepare(image, prompts))
+        ready = await self.look(lambda: _quickly(runtime, image, prompts))
+        if ready is not None:
+            return ready
         key = await self.look(lambda: _identity(image, prompts))
         encoded = await self._once(key, lambda: self._encode(runtime, image))
 
@@ -268,9 +269,12 @@ def _segment_something(runtime: Runtime) -> None:
                 runtime.segmenter.decode(embeddings, [one], DecodeOptions())
 
 
-def _is_quick(runtime: Runtime, image: Image, prompts: Prompts) -> bool:
-    """Whether preparing takes no encoding and no look at the picture."""
-    return prompts.kinds <= runtime.segmenter.prompt_kinds and runtime.cache.holds(image, runtime.segmenter)
+def _quickly(runtime: Runtime, image: Image, prompts: Prompts) -> Prepared | None:
+    """What takes no encoding and no look at the picture to prepare; else None. Raises as `Runtime.prepare`."""
+    if not prompts.kinds <= runtime.segmenter.prompt_kinds:
+        return None
+    embedding = runtime.cache.find(image, runtime.segmenter, model=runtime.name)
+    return None if embedding is None else runtime.prepare(image, prompts, embedding=embedding)
 
 
 def _identity(image: Image, prompts: Prompts) -> str:

@@ -66,19 +66,26 @@ def _read(
     x2: int,
     y2: int,
 ) -> NDArray[np.bool_]:
-    """Whether the field exceeds the threshold at each image pixel of a window."""
+    """Whether the field exceeds the threshold at each image pixel of a window.
+
+    Between two working pixels on one side of the threshold everything is on that side: only where an outline passes
+    is the field read pixel by pixel.
+    """
     rows, cols = values.shape
     wide = x2 - x1
-    low = np.empty(wide, np.int32)
     part = np.empty(wide, np.float32)
+    first = np.zeros(cols + 1, np.int64)  # image pixels from first[k] to first[k + 1] lie right of working pixel k
     for i in range(wide):
         at = (x1 + i + 0.5) * zoom_x - 0.5 - left
         at = min(max(at, 0.0), cols - 1.0)
         base = min(int(at), max(cols - 2, 0))
-        low[i] = base
         part[i] = at - base
+        first[base + 1] = i + 1
+    for k in range(cols):
+        first[k + 1] = max(first[k + 1], first[k])
     step = 1 if cols > 1 else 0
-    out = np.empty((y2 - y1, wide), np.bool_)
+    cells = max(cols - 1, 1)
+    out = np.zeros((y2 - y1, wide), np.bool_)
     line = np.empty(cols, np.float32)
     for j in range(y2 - y1):
         at = (y1 + j + 0.5) * zoom_y - 0.5 - top
@@ -88,9 +95,18 @@ def _read(
         below = min(base + 1, rows - 1)
         for i in range(cols):
             line[i] = values[base, i] + (values[below, i] - values[base, i]) * share
-        for i in range(wide):
-            k = low[i]
-            out[j, i] = line[k] + (line[k + step] - line[k]) * part[i] > threshold
+        k = 0
+        while k < cells:
+            start = k
+            inside = line[k] > threshold
+            while k < cells and (line[k + step] > threshold) == inside:
+                k += 1
+            if inside:
+                out[j, first[start] : first[k]] = True
+            if k < cells:
+                for i in range(first[k], first[k + 1]):
+                    out[j, i] = line[k] + (line[k + step] - line[k]) * part[i] > threshold
+                k += 1
     return out
 
 

@@ -257,6 +257,22 @@ def test_a_hit_never_decodes_the_picture(tmp_path: Path, photo: Path) -> None:
         assert image._pixels is None, "still not decoded"
 
 
+def test_find_gives_what_is_there_and_neither_encodes_nor_counts_a_miss(tmp_path: Path) -> None:
+    segmenter, cache = PixelSegmenter(), fresh(tmp_path)
+    known, other = pictures(2)
+    assert cache.find(known, segmenter) is None
+    assert sum(row.counts.misses for row in cache.stats()) == 0
+    cache.get_or_encode([known], segmenter)
+    cache.close()
+    for one in (cache, fresh(tmp_path)):  # in memory, and on disk
+        found = one.find(known, segmenter)
+        assert found is not None
+        assert segmenter.made(found, known)
+        assert one.find(other, segmenter) is None
+    assert len(segmenter.encoded) == 1
+    assert Cache.open("off").find(known, segmenter) is None
+
+
 def test_holds_does_not_decode_a_picture_that_was_never_met(tmp_path: Path, photo: Path) -> None:
     image = Image(photo)
     assert not fresh(tmp_path).holds(image, PixelSegmenter())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
 from samovar_plugins.default.border_costs import network_row
+from samovar_plugins.default.fields import _read
 from samovar_plugins.default.graph import FAR, adjacency, components, distances
 from samovar_plugins.default.membership import leaf_sums, votes
 from samovar_plugins.default.network import hidden_units, parameter_count, probabilities
@@ -166,3 +167,24 @@ def test_compiled_and_read_back_from_numbas_cache_kernels_make_the_same_embeddin
     compiled = digest()
     assert any(tmp_path.rglob("*.nbc"))
     assert digest() == compiled
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mask_is_cut_where_the_bilinear_field_exceeds_the_threshold(
+    rows: int, cols: int, height: int, width: int, seed: int
+) -> None:
+    values = np.random.default_rng(seed).random((rows, cols), np.float32)
+    zoom_x, zoom_y = cols / width, rows / height
+    cut = _read(values, 0, 0, zoom_x, zoom_y, 0.5, 0, 0, width, height)
+    x = np.clip((np.arange(width) + 0.5) * zoom_x - 0.5, 0, cols - 1)
+    y = np.clip((np.arange(height) + 0.5) * zoom_y - 0.5, 0, rows - 1)
+    across = np.stack([np.interp(x, np.arange(cols), row) for row in values])
+    field = np.stack([np.interp(y, np.arange(rows), column) for column in across.T], axis=1)
+    sure = np.abs(field - 0.5) > 1e-5
+    assert np.array_equal(cut[sure], (field > 0.5)[sure])
