@@ -189,6 +189,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
         with pytest.raises(SamovarError, match="No space left on device") as caught:
             sink.write("b.jpg", image, masks)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.rglob(".*")) == []  # what was begun would keep the disk full
     sink.write("b.jpg", image, masks)
     sink.close()
     with closing(resolve(spec)(str(tmp_path / f"out{spec.suffix}"))) as again:

@@ -6,12 +6,14 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from samovar.errors import InputError, SamovarError
 
-__all__ = ["check_file", "check_folder", "failure", "partial", "sync", "write_folder", "write_whole"]
+__all__ = ["check_file", "check_folder", "failure", "partial", "replacing", "sync", "write_folder", "write_whole"]
 
 
 def failure(path: Path, doing: str, error: OSError) -> SamovarError:
@@ -62,18 +64,36 @@ def sync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, making its folders; a kill at any moment leaves the old file or the new one.
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes `path` at the end; its folders are made.
+
+    A kill at any moment leaves the old file or the new one, and a failure nothing else: a full disk is to be no fuller.
 
     Raises:
         SamovarError: it cannot be written (a full disk, a name that is too long).
     """
+    fresh = partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(partial(path), data)
-        partial(path).replace(path)
+        try:
+            with fresh.open("wb") as file:
+                yield file
+                file.flush()
+                sync(file.fileno())
+            fresh.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
     except OSError as error:
         raise failure(path, "write", error) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, as `replacing` does. Raises SamovarError."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
@@ -88,16 +108,13 @@ def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
             shutil.rmtree(fresh)
         fresh.mkdir(parents=True)
         for name, data in files:
-            _write(fresh / name, data)
+            with (fresh / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                sync(file.fileno())
         if path.is_dir():  # a folder cannot be renamed over a full one
             shutil.rmtree(path)
         fresh.replace(path)
     except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
         raise failure(path, "write", error) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        sync(file.fileno())

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from samovar.errors import InputError
 from samovar_adapters.formats.coco.index import CocoFile
-from samovar_adapters.formats.files import check_file, failure, partial, sync
+from samovar_adapters.formats.files import check_file, replacing
 from samovar_adapters.formats.journal import Journal
 from samovar_adapters.formats.names import order_of
 from samovar_adapters.formats.sink import Sink
@@ -111,14 +111,8 @@ class CocoSink(Sink):
         return (self._readers[key]() for key in sorted(self._readers, key=order_of))
 
     def _merge(self) -> None:
-        try:
-            with partial(self.path).open("wb") as file:
-                _write(file, self._records)
-                file.flush()
-                sync(file.fileno())
-            partial(self.path).replace(self.path)
-        except OSError as error:
-            raise failure(self.path, "write", error) from error
+        with replacing(self.path) as file:
+            _write(file, self._records)
 
 
 def _annotations(masks: Masks) -> list[dict[str, Any]]:
