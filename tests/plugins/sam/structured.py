@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +16,15 @@ from samovar_plugins.sam.catalogue import Family
 from samovar_plugins.sam.layers import State
 from samovar_plugins.sam.networks import build
 from samovar_plugins.sam.prompts import group_prompts
+from samovar_plugins.sam.segmenter import Parts
 from samovar_plugins.sam.upscale import Upscaler
 from tests.plugins.sam.weights import Sizes, random_weights
 
 __all__ = ["object_like", "roughness", "structured_weights"]
 
 PROMPTS = 32
+HIGH_QUALITY = 0.2
+"""What the vector of SAM-HQ's own token is multiplied by: its features vary five times as much as SAM's."""
 
 
 def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: bool = False) -> dict[str, Tensor]:
@@ -48,9 +53,8 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: 
             corners = np.random.default_rng(seed).uniform(0, 1, (PROMPTS, 2, 2)) * [640, 480]
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
             (group,) = group_prompts(Prompts.from_boxes(boxes), parts.frame.scale(640, 480))
-            parts.decoder(
-                parts.decoder.share(tensors, None, many=False), parts.prompts.tokens(group), several=False, best=False
-            )
+            tokens = parts.prompts.tokens(group)
+            _decoded(parts, tensors, tokens)
     finally:
         Upscaler.features = plain  # type: ignore[method-assign]
     means = torch.stack(features).unflatten(0, (PROMPTS, -1)).mean(dim=1)
@@ -60,7 +64,30 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: 
         weight, bias = (f"mask_decoder.{head}.{last}.{leaf}" for leaf in ("weight", "bias"))
         weights[weight] = weights[weight] - common.T @ (common @ weights[weight])
         weights[bias] = weights[bias] - common.T @ (common @ weights[bias])
+    if family in ("sam-hq", "sam-hq-tiny"):
+        _balance(weights, lambda trial: _decoded(build(family, State(trial), sizes.frame), tensors, tokens[:8]))
     return weights
+
+
+def _decoded(parts: Parts, tensors: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    """One mask's logits a prompt."""
+    with torch.inference_mode():
+        shared = parts.decoder.share(tensors, None, many=False)
+        return parts.decoder(shared, tokens, several=False, best=False).logits
+
+
+def _balance(weights: dict[str, Tensor], logits: Callable[[dict[str, Tensor]], Tensor]) -> None:
+    """Change the high-quality token's vector so that what it adds to SAM's logits varies around zero, and as they do.
+
+    Logits are linear in the vector: of two, the mixture is taken whose logits have no mean.
+    """
+    weight, bias = (f"mask_decoder.hf_mlp.layers.2.{leaf}" for leaf in ("weight", "bias"))
+    one, other = weights[bias], weights[bias].roll(1)
+    constant = {**weights, weight: torch.zeros_like(weights[weight])}
+    first, second = (logits({**constant, bias: vector}).mean() for vector in (one, other))
+    mixture = second * one - first * other
+    weights[bias] = HIGH_QUALITY * one.norm() / mixture.norm() * mixture
+    weights[weight] = HIGH_QUALITY * weights[weight]
 
 
 def object_like(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
