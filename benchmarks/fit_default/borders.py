@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from benchmarks.fit_default.examples import Example
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import to_frame
+from samovar_plugins.default.border_costs import SIZELESS
 from samovar_plugins.default.channels import describe_pixels
 from samovar_plugins.default.encoding import regions_of, working_copy
 from samovar_plugins.default.frame import Frame
 from samovar_plugins.default.leaves import Borders, Leaves, count_leaves, find_borders
-from samovar_plugins.default.merging import PLAIN, SIZELESS, describe_borders, merge_leaves
+from samovar_plugins.default.merging import PLAIN, describe_borders, merge_leaves
 
 __all__ = ["BorderSamples", "fit_borders", "sample_borders"]
 
@@ -122,7 +123,7 @@ def fit_borders(parts: list[BorderSamples], seed: int = 0) -> dict[str, NDArray[
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(out, target[batch], reduction="none")
         return (entropy * scale[batch]).mean()
 
-    columns = {"border": np.arange(rows.shape[1]), "border_sizeless": SIZELESS}
+    columns = {"border": np.arange(rows.shape[1]), "border_sizeless": np.array(SIZELESS)}
     return {
         name: train(np.ascontiguousarray(rows[:, keep]), batches, loss, hidden=20, epochs=6, rate=1e-2, seed=seed)
         for name, keep in columns.items()

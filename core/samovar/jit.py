@@ -104,6 +104,18 @@ def _files(function: Any) -> set[str]:
     return {function.__code__.co_filename}.union(*below)
 
 
+def _constants(function: Any) -> list[str]:
+    """The global values, of its module or imported from another, that become part of the machine code of a function."""
+    found = []
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, Kernel):
+            found += _constants(value._function)
+        elif isinstance(value, (bool, int, float, str, tuple)) or hasattr(value, "tobytes"):
+            found.append(f"{name} {value.tobytes().hex() if hasattr(value, 'tobytes') else repr(value)}")
+    return found
+
+
 def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
     import numba
 
@@ -125,7 +137,7 @@ def _dispatcher(function: Callable[P, R], fastmath: bool) -> Callable[P, R]:
         if lean_cache_fits():
             from samovar.jit_cache import LeanCache
 
-            dispatcher._cache = LeanCache(twin, _files(function))
+            dispatcher._cache = LeanCache(twin, _files(function), _constants(function))
         else:
             dispatcher = numba.njit(cache=True, **options)(twin)
     compiled: Callable[P, R] = dispatcher

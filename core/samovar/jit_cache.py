@@ -33,19 +33,20 @@ __all__ = ["LeanCache"]
 class LeanCache(FunctionCache):  # type: ignore[misc]
     """Takes the place of the cache of one of numba's dispatchers.
 
-    Numba notices that the file of a kernel has changed, not that the file of a kernel which it calls has. So what is
-    kept here is known by both.
+    Numba notices that the file of a kernel has changed, not that the file of a kernel which it calls has, nor that of a
+    constant. So what is kept here is known by all of them.
 
     Args:
         function: the kernel.
         files: all files that its machine code is made of.
+        constants: what it has of values that may come from further files.
     """
 
-    def __init__(self, function: FunctionType, files: Iterable[str]) -> None:
+    def __init__(self, function: FunctionType, files: Iterable[str], constants: Iterable[str]) -> None:
         super().__init__(function)
         others = [Path(file) for file in sorted(files) if file != function.__code__.co_filename]
         stamps = [(file.name, file.stat()) for file in others if file.is_file()]  # it is none inside an archive
-        self._others = tuple((name, stamp.st_mtime_ns, stamp.st_size) for name, stamp in stamps)
+        self._others = (*((name, stamp.st_mtime_ns, stamp.st_size) for name, stamp in stamps), *constants)
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (*super()._index_key(sig, codegen), *self._others)

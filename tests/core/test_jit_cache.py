@@ -66,6 +66,31 @@ def test_a_kernel_is_compiled_again_when_the_file_of_one_that_it_calls_changes(t
 
 
 @pytest.mark.skipif(not lean_cache_fits(), reason="a numba whose cache is read numba's way")
+@pytest.mark.parametrize(("before", "after"), [("(1, 2)", "(1, 3)"), ("np.array([2])", "np.array([3])")])
+def test_a_kernel_is_compiled_again_when_a_constant_of_another_file_changes(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    kernels = """
+import numpy as np
+from settings import LAST
+from samovar.jit import njit
+
+@njit
+def inner() -> int:
+    return LAST[-1]
+
+@njit
+def outer() -> int:
+    return inner()
+"""
+    program = "print(inner(), outer())"
+    (tmp_path / "settings.py").write_text(f"import numpy as np\nLAST = {before}\n")
+    assert in_a_fresh_process(tmp_path, program, kernels) == in_a_fresh_process(tmp_path, program, kernels) == "2 2"
+    (tmp_path / "settings.py").write_text(f"import numpy as np\nLAST = {after}  # longer: two saves in one second\n")
+    assert in_a_fresh_process(tmp_path, program, kernels) == "3 3"
+
+
+@pytest.mark.skipif(not lean_cache_fits(), reason="a numba whose cache is read numba's way")
 def test_reading_a_kernel_back_loads_nothing_that_only_compiling_needs(tmp_path: Path) -> None:
     first = in_a_fresh_process(tmp_path, f"print(steps(3)); {HEAVY}")
     again = in_a_fresh_process(tmp_path, f"print(steps(3)); {HEAVY}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .border_costs import border_features, network_row, softplus
+from .border_costs import BORDER_FEATURES, border_cost
 
 __all__ = ["merge"]
 
@@ -81,13 +81,9 @@ def merge(
     size_power: float,
     share_power: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(n−1)×2 children and n−1 heights of a merge tree. All arrays are consumed.
-
-    See `merging.Recipe`. `inputs` 0 is no network; the last column of `strength` is the summed outline probability.
-    """
+    """(n−1)×2 children and n−1 heights of a merge tree. All arrays are consumed; see `border_cost` for the others."""
     n = area.shape[0]
     edges = first.shape[0]
-    depth = strength.shape[1] - 1
     children = np.full((max(n - 1, 0), 2), -1, np.int32)
     height = np.zeros(max(n - 1, 0), np.float32)
     node = np.arange(n).astype(np.int32)
@@ -102,7 +98,7 @@ def merge(
         head[first[e]] = 2 * e
         following[2 * e + 1] = head[second[e]]
         head[second[e]] = 2 * e + 1
-    row = np.empty(13, np.float32)
+    row = np.empty(BORDER_FEATURES, np.float32)
     scratch = np.empty((2, max(hidden, 1)), np.float32)
     capacity = 4 * edges + 64
     queue_cost = np.empty(capacity, np.float64)
@@ -119,17 +115,27 @@ def merge(
         for k in range(waiting):
             e = pending[k]
             a, b = first[e], second[e]
-            cost = border_features(a, b, length[e], strength[e], area, histogram, colour, box, perimeter, total, row)
-            share = row[12]
-            if not contrast:
-                cost = 1.0
-            if outline:
-                cost *= strength[e, depth] / length[e] + 0.05
-            if inputs > 0:
-                if inputs == 10:
-                    row[9] = share
-                cost *= softplus(network_row(net, inputs, hidden, row, scratch) + 2)
-            cost *= (min(area[a], area[b]) / total) ** size_power * (1.2 - share) ** share_power
+            cost = border_cost(
+                a,
+                b,
+                length[e],
+                strength[e],
+                area,
+                histogram,
+                colour,
+                box,
+                perimeter,
+                total,
+                contrast,
+                outline,
+                net,
+                inputs,
+                hidden,
+                size_power,
+                share_power,
+                row,
+                scratch,
+            )
             seen[e] = area[a] + area[b]
             if held == capacity:
                 longer_cost = np.empty(2 * capacity, np.float64)

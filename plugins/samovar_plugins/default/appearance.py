@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
+from .leaves import GROUPS
+
 __all__ = ["likelihood_ratios"]
 
 _FLOOR = 0.004
@@ -38,13 +40,12 @@ def likelihood_ratios(
             for k in range(bins):
                 bad[k] += b * np.float32(histogram[i, k])
     ratio = np.zeros(bins, np.float32)
-    starts = (0, 12, 36, 60, 108)
     for g in range(4):
         mass_good, mass_bad = np.float32(1e-6), np.float32(1e-6)
-        for k in range(starts[g], starts[g + 1]):
+        for k in range(GROUPS[g], GROUPS[g + 1]):
             mass_good += good[k]
             mass_bad += bad[k]
-        for k in range(starts[g], starts[g + 1]):
+        for k in range(GROUPS[g], GROUPS[g + 1]):
             share = (good[k] / mass_good + np.float32(_FLOOR)) / (bad[k] / mass_bad + np.float32(_FLOOR))
             ratio[k] = np.log(share) / np.float32(255)
     out = np.empty((active.shape[0], 4), np.float32)
@@ -52,7 +53,7 @@ def likelihood_ratios(
         i = active[m]
         for g in range(4):
             total = np.float32(0)
-            for k in range(starts[g], starts[g + 1]):
+            for k in range(GROUPS[g], GROUPS[g + 1]):
                 total += ratio[k] * np.float32(histogram[i, k])
             out[m, g] = total
     return out

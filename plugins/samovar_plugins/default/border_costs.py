@@ -1,4 +1,4 @@
-"""What a border between two regions looks like, and what a network makes of it: the kernels behind a merge's cost."""
+"""What a border between two regions looks like, what a network makes of it, and so what merging across it costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-__all__ = ["border_features", "describe_all", "network_row", "softplus"]
+from .leaves import GROUPS
+
+__all__ = ["BORDER_FEATURES", "SIZELESS", "border_cost", "describe_all", "network_row"]
+
+BORDER_FEATURES = 13
+"""What a cost sees of a border: 4 edge strengths, 4 histogram distances, colour distance, smaller and joint area,
+emptiness of the joint box, share of the smaller perimeter."""
+
+SIZELESS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12)
+"""The features that say nothing of size."""
+
+_SHARE = BORDER_FEATURES - 1
+_SIZES = len(SIZELESS)
 
 
 @njit(fastmath=True)
@@ -24,7 +36,7 @@ def border_features(
     total: float,
     out: NDArray[np.float32],
 ) -> float:
-    """Fill `out` with BORDER_FEATURES tempered features of the border of a and b; return their hand-made contrast."""
+    """Fill `out` with the BORDER_FEATURES, tempered, of the border of a and b; return their hand-made contrast."""
     small = min(area[a], area[b])
     joint = area[a] + area[b]
     plain = strength[1] / length / 10
@@ -32,10 +44,9 @@ def border_features(
         out[c] = np.log1p(strength[c] / length)
     inverse_a = np.float32(1) / area[a]
     inverse_b = np.float32(1) / area[b]
-    starts = (0, 12, 36, 60, 108)
     for g in range(4):
         distance = np.float32(0)
-        for k in range(starts[g], starts[g + 1]):
+        for k in range(GROUPS[g], GROUPS[g + 1]):
             p = histogram[a, k] * inverse_a
             q = histogram[b, k] * inverse_b
             gap = p - q
@@ -98,6 +109,49 @@ def softplus(value: float) -> float:
 
 
 @njit(fastmath=True)
+def border_cost(
+    a: int,
+    b: int,
+    length: float,
+    strength: NDArray[np.float32],
+    area: NDArray[np.float32],
+    histogram: NDArray[np.float32],
+    colour: NDArray[np.float64],
+    box: NDArray[np.float32],
+    perimeter: NDArray[np.float32],
+    total: float,
+    contrast: bool,
+    outline: bool,
+    net: NDArray[np.float32],
+    inputs: int,
+    hidden: int,
+    size_power: float,
+    share_power: float,
+    row: NDArray[np.float32],
+    scratch: NDArray[np.float32],
+) -> float:
+    """What merging a and b across their border costs by a `merging.Recipe`.
+
+    Args:
+        strength: of the border; the last entry is the summed outline probability.
+        inputs: of the network: BORDER_FEATURES, as many as SIZELESS, or 0 for no network.
+        row, scratch: BORDER_FEATURES and 2×hidden float32, overwritten.
+    """
+    cost = border_features(a, b, length, strength, area, histogram, colour, box, perimeter, total, row)
+    share = row[_SHARE]
+    if not contrast:
+        cost = 1.0
+    if outline:
+        cost *= strength[strength.shape[0] - 1] / length + 0.05
+    if inputs > 0:
+        if inputs == _SIZES:  # the features of size are left out, so what is behind them moves up
+            row[_SIZES - 1] = share
+        cost *= softplus(network_row(net, inputs, hidden, row, scratch) + 2)
+    whole: float = cost * (min(area[a], area[b]) / total) ** size_power * (1.2 - share) ** share_power
+    return whole
+
+
+@njit(fastmath=True)
 def describe_all(
     first: NDArray[np.int32],
     second: NDArray[np.int32],
@@ -111,7 +165,7 @@ def describe_all(
     total: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     edges = first.shape[0]
-    out = np.empty((edges, 13), np.float32)
+    out = np.empty((edges, BORDER_FEATURES), np.float32)
     plain = np.empty(edges, np.float32)
     for e in range(edges):
         a, b = first[e], second[e]

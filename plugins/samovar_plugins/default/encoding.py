@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
+from .border_costs import SIZELESS
 from .channels import describe_pixels
 from .frame import Frame
 from .graph import adjacency, distances
 from .leaves import Borders, Leaves, count_leaves, find_borders
-from .merging import RECIPES, SIZELESS, describe_borders, merge_leaves
+from .merging import RECIPES, describe_borders, merge_leaves
 from .network import probabilities
 from .nodes import Tree, describe_nodes, lay_out
 from .regions import grow_regions

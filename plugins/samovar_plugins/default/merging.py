@@ -9,28 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .agglomeration import merge
-from .border_costs import describe_all
+from .border_costs import BORDER_FEATURES, SIZELESS, describe_all
 from .leaves import Borders, Leaves
 from .network import hidden_units
 
-__all__ = [
-    "BORDER_FEATURES",
-    "PLAIN",
-    "RECIPES",
-    "SIZELESS",
-    "Recipe",
-    "describe_borders",
-    "merge_leaves",
-    "perimeters",
-]
-
-BORDER_FEATURES = 13
-"""What a cost sees of a border: 4 edge strengths, 4 histogram distances, colour distance, smaller and joint area,
-emptiness of the joint box, share of the smaller perimeter."""
-
-SIZELESS = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 12])
-"""The features that say nothing of size."""
-
+__all__ = ["PLAIN", "RECIPES", "Recipe", "describe_borders", "merge_leaves", "perimeters"]
 
 _NO_NET = np.zeros(1, np.float32)
 _NO_NET.setflags(write=False)  # as fitted ones are: numba compiles a kernel again for arrays that can be written to
