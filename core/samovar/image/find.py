@@ -43,10 +43,11 @@ def find_images(paths: PathLike | Iterable[PathLike], *, keep_missing: bool = Fa
     The order is that of `paths`, and by name within each. A file that is named more than once comes once.
 
     Args:
-        keep_missing: return a missing file's path instead of raising, for a caller that reports it on opening.
+        keep_missing: return the path of a file that is missing, or of a folder that cannot be read, instead of raising,
+            for a caller that reports it on opening.
 
     Raises:
-        ImageError: a path that does not exist or a pattern that matches nothing.
+        ImageError: a path that does not exist, a pattern that matches nothing, or a folder that cannot be read.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
@@ -64,14 +65,14 @@ def is_pattern(path: str) -> bool:
 
 def _expand(path: str, keep_missing: bool) -> Iterator[str]:
     if os.path.isdir(path):  # noqa: PTH112  (unlike Path, it says no to "" and to names that are too long)
-        yield from _walk(path)
+        yield from _walk(path, keep_missing)
     elif is_pattern(path):
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
         if not matches:
             raise problem(path, "a pattern that matches image files", "no match", "check the path")
         for match in matches:
             if Path(match).is_dir():
-                yield from _walk(match)
+                yield from _walk(match, keep_missing)
             else:
                 yield match
     elif os.path.lexists(path) or (keep_missing and path):
@@ -80,11 +81,16 @@ def _expand(path: str, keep_missing: bool) -> Iterator[str]:
         raise problem(path or "''", "a file, folder or pattern", "no such path", "check the spelling")
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Image files below `folder`: those in it by name, then each subfolder's."""
+def _walk(folder: str, keep_closed: bool) -> Iterator[str]:
+    """Image files below `folder`: those in it by name, then each subfolder's; last the folders that cannot be read."""
     suffixes = image_suffixes()
-    for parent, folders, files in os.walk(folder):
+    closed: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield str(Path(parent, name))
+    for error in closed:
+        if not keep_closed:
+            raise problem(error.filename, "a folder that can be read", error.strerror, "mend its permissions")
+        yield error.filename

@@ -120,7 +120,9 @@ class FileSource:
             raise self._unreadable(error) from error
         if stream is None:
             if stat.S_ISDIR(kind):
-                raise problem(self.label, "an image file", "a folder", "pass the files in it")
+                if os.access(self._file, os.R_OK | os.X_OK):
+                    raise problem(self.label, "an image file", "a folder", "pass the files in it")
+                raise problem(self.label, "an image file", "a folder that cannot be read", "mend its permissions")
             raise problem(self.label, "an image file", "a pipe or device", "pass its bytes instead")
         found = os.fstat(stream.fileno())
         version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

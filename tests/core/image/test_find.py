@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +98,22 @@ def test_a_missing_file_may_be_left_for_the_reader_to_report(album: Path) -> Non
     assert find_images([missing, album / "b.jpg"], keep_missing=True) == [missing, album / "b.jpg"]
     with pytest.raises(ImageError, match="got no match"):
         find_images([album / "*.xyz"], keep_missing=True)
+
+
+def test_a_folder_that_cannot_be_read_is_named_after_what_can(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (album / "closed").mkdir()
+    plain = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return plain(path)
+
+    readable = find_images(album)
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert find_images(album, keep_missing=True) == [*readable, album / "closed"]
+    with pytest.raises(ImageError, match="closed: expected a folder that can be read, got Permission denied; mend"):
+        find_images(album)
 
 
 def test_a_folder_without_images_gives_nothing(tmp_path: Path) -> None:
