@@ -167,8 +167,8 @@ def _settle(
         if last and turn == rounds - 1:
             tolerance *= _LAST
         weights = (np.exp(-found / (2 * tolerance)) * inward).astype(np.float32)
-        vote(picture, hole, targets, nearest, weights, RADIUS, *box)
-    even_out(picture, hole, targets, nearest, weights, RADIUS, *box, turns)
+        vote(picture, hole, targets, nearest, weights, *box)
+    even_out(picture, hole, targets, nearest, weights, *box, turns)
     return picture, nearest
 
 

@@ -1,8 +1,7 @@
 """From the patches that lie over a hole to its pixels: a vote, and seams evened out.
 
 Arrays are as in `nearest`; `gap` (H×W bool) is the hole, `weights` (N float32) says how much each target's patch
-counts, and top, left, bottom and right bound the hole and a pixel around it. (`radius` is an argument because a
-compiled kernel does not notice that a constant of another file has changed.)
+counts, and top, left, bottom and right bound the hole and a pixel around it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.jit import njit
+from samovar_adapters.inpaint.nearest import RADIUS
 
 __all__ = ["even_out", "vote"]
 
@@ -33,7 +33,6 @@ def vote(
     targets: Places,
     nearest: Places,
     weights: Weights,
-    radius: int,
     top: int,
     left: int,
     bottom: int,
@@ -46,8 +45,8 @@ def vote(
         y, x = targets[i]
         by, bx = nearest[y, x]
         weight = weights[i]
-        for dy in range(-radius, radius + 1):
-            for dx in range(-radius, radius + 1):
+        for dy in range(-RADIUS, RADIUS + 1):
+            for dx in range(-RADIUS, RADIUS + 1):
                 py, px = y + dy, x + dx
                 if gap[py, px]:
                     total[py - top, px - left] += weight
@@ -67,7 +66,6 @@ def even_out(
     targets: Places,
     nearest: Places,
     weights: Weights,
-    radius: int,
     top: int,
     left: int,
     bottom: int,
@@ -88,8 +86,8 @@ def even_out(
         weight = weights[i]
         for axis in range(2):
             ey, ex = (0, 1) if axis == 0 else (1, 0)
-            for dy in range(-radius, radius + 1 - ey):
-                for dx in range(-radius, radius + 1 - ex):
+            for dy in range(-RADIUS, RADIUS + 1 - ey):
+                for dx in range(-RADIUS, RADIUS + 1 - ex):
                     py, px, sy, sx = y + dy, x + dx, by + dy, bx + dx
                     if gap[py, px] or gap[py + ey, px + ex]:
                         trust[py - top, px - left, axis] += weight

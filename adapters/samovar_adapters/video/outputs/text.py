@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from samovar_adapters.video.outputs.numbering import Numbering
 __all__ = ["MotText", "MotsText"]
 
 
-class _Text:
+class _Text(ABC):
     """A text file that is complete after every frame."""
 
     option: ClassVar[str]  # that names the file
@@ -28,9 +29,9 @@ class _Text:
         seen = masks.areas.nonzero()[0].tolist()
         self._file.write("".join(f"{self.line(frame, masks[index])}\n" for index in seen))
 
+    @abstractmethod
     def line(self, frame: Frame, mask: Masks) -> str:
         """One object's line."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close the file."""
