@@ -15,9 +15,10 @@ from samovar.prompts import Prompt, Prompts
 from samovar_adapters.label_studio.config import Config, Kind, parse
 from samovar_adapters.label_studio.frame import Frame
 from samovar_adapters.label_studio.pictures import TaskPictures, reference_of
-from samovar_adapters.label_studio.prompts import Asked, read_context
+from samovar_adapters.label_studio.prompts import read_context
 from samovar_adapters.label_studio.regions import regions
 from samovar_adapters.label_studio.videos import Videos
+from samovar_adapters.serve.engine import FEW
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -80,20 +81,20 @@ class Answers:
         reference = reference_of(task, config.images[to_name], item)
         image = await self._pictures.get(reference, _number(task))
 
-        def read() -> list[Asked]:
-            return read_context(drawn, Frame(image.width, image.height))
-
         takes_text = await self._takes_text()
-        asked = [
-            one
-            for one in await self._engine.look(read)
-            # A text field on the page is no wish for a mask where nothing here understands words.
-            if one.to_name == to_name and (takes_text or one.prompt.text is None)
-        ]
-        if not asked:
-            return self._prediction([], 0.0)
-        masks = await self._engine.segment(image, Prompts.of([one.prompt for one in asked]))
-        return await self._engine.look(lambda: self._drawn(masks, config, to_name, rotation))
+
+        def read() -> tuple[Image, Prompts]:
+            asked = [
+                one.prompt
+                for one in read_context(drawn, Frame(image.width, image.height))
+                # A text field on the page is no wish for a mask where nothing here understands words.
+                if one.to_name == to_name and (takes_text or one.prompt.text is None)
+            ]
+            return image, Prompts.of(asked)
+
+        return await self._engine.answer(
+            read, lambda masks: self._drawn(masks, config, to_name, rotation), few=len(drawn) <= FEW
+        )
 
     async def batch(self, tasks: Sequence[Mapping[str, Any]], config: Config) -> list[dict[str, Any]]:
         """One prediction a task, in order. A task that fails says why instead of having a result."""

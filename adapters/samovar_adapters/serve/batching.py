@@ -19,7 +19,8 @@ A = TypeVar("A")
 class Batcher(Generic[Q, A]):
     """Hands what is waiting to `work`, at most `most` at a time, one call after another, in one thread of `pool`.
 
-    A question that spoils its batch is found by asking each alone: it fails, the others are answered.
+    A question that spoils its batch is found by asking each alone: it fails, the others are answered. Lives on one
+    event loop.
 
     Args:
         work: answers questions, in order.
@@ -38,7 +39,12 @@ class Batcher(Generic[Q, A]):
         self._work, self._pool, self._seen = work, pool, seen
         self._most, self._limit = most, waiting
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._runner: asyncio.Task[None] | None = None
+        self._batch: list[asyncio.Future[A]] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether a question would be worked on at once."""
+        return not self._batch
 
     async def ask(self, question: Q) -> A:
         """The answer. Raises Busy, or what `work` raises for this question."""
@@ -46,39 +52,44 @@ class Batcher(Generic[Q, A]):
             raise Busy("too many requests are waiting; try again in a moment")
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+        if self.idle:
+            self._begin()
         return await answer
 
-    async def _run(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            # Whoever asked may have gone (a time limit, a closed connection).
-            batch = [item for item in batch if not item[1].done()]
-            if batch:
-                self._seen(len(batch))
-                await self._answer(batch)
-        self._runner = None
+    def _begin(self) -> None:
+        """Have the next batch worked on, if there is one."""
+        questions: list[Q] = []
+        while self._waiting and len(questions) < self._most:
+            question, answer = self._waiting.popleft()
+            if not answer.done():  # whoever asked may have gone (a time limit, a closed connection)
+                questions.append(question)
+                self._batch.append(answer)
+        if questions:
+            self._seen(len(questions))
+            working = asyncio.get_running_loop().run_in_executor(self._pool, self._answers, questions)
+            working.add_done_callback(self._end)
 
-    async def _answer(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            answers = await loop.run_in_executor(self._pool, self._work, [question for question, _ in batch])
-        except Exception as error:  # noqa: BLE001  (it belongs to whoever asked, and must not end the runner)
-            if len(batch) == 1:
-                _settle(batch[0][1], error=error)
-                return
-            for item in batch:
-                await self._answer([item])
+    def _end(self, working: asyncio.Future[Sequence[A | Exception]]) -> None:
+        batch, self._batch = self._batch, []
+        if working.cancelled():  # the pool was shut down
+            for answer in (*batch, *(answer for _, answer in self._waiting)):
+                answer.cancel()
+            self._waiting.clear()
             return
-        for (_, future), answer in zip(batch, answers):
-            _settle(future, answer)
+        for answer, found in zip(batch, working.result()):
+            if answer.done():
+                continue
+            if isinstance(found, Exception):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+        self._begin()
 
-
-def _settle(future: asyncio.Future[A], answer: A | None = None, error: Exception | None = None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(answer)  # type: ignore[arg-type]
+    def _answers(self, questions: Sequence[Q]) -> Sequence[A | Exception]:
+        """What `work` answers, or raises, for each question. In the pool's thread."""
+        try:
+            return self._work(questions)
+        except Exception as error:  # noqa: BLE001  (it belongs to whoever asked, and must not end the work)
+            if len(questions) == 1:
+                return [error]
+            return [answer for question in questions for answer in self._answers([question])]

@@ -10,25 +10,32 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import blake3
 import numpy as np
 
+from samovar.masks import Masks
 from samovar.protocols import DecodeOptions
+from samovar.runtime import Prepared
 from samovar_adapters.serve.batching import Batcher
 from samovar_adapters.serve.metrics import Metrics
 from samovar_adapters.serve.problems import Busy, TooSlow
 
 if TYPE_CHECKING:
     from samovar.image import Image
-    from samovar.masks import Masks
     from samovar.prompts import Prompts
-    from samovar.runtime import Prepared, Runtime
+    from samovar.runtime import Runtime
 
 __all__ = ["Embedded", "Engine", "Limits"]
 
 T = TypeVar("T")
+
+FEW = 4
+"""Prompts that are read and drawn in less time than it takes to wake another thread."""
+_NOT_THERE: Any = object()
+_Ready: TypeAlias = "Prepared | Masks"
+"""What is left to be decoded; masks where nothing is."""
 
 _log = logging.getLogger("samovar.serve")
 
@@ -95,7 +102,7 @@ class Engine:
         self._encoders = ThreadPoolExecutor(self.limits.encoders, thread_name_prefix="samovar-encode")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="samovar-decode")
         self._single: dict[str, asyncio.Task[Any]] = {}
-        self._batchers: dict[DecodeOptions, Batcher[Prepared, Masks]] = {}
+        self._batchers: dict[DecodeOptions, Batcher[_Question, Any]] = {}
         self._working: set[Future[Any]] = set()
 
     # ------------------------------------------------------------------------------------------------- the model
@@ -138,16 +145,32 @@ class Engine:
 
         Raises: as `Runtime.segment`; Busy when too much is waiting; TooSlow after `Limits.seconds`.
         """
-        return await self._within(self._segment(image, prompts, options or DecodeOptions()))
+        return await self.answer(lambda: (image, prompts), lambda masks: masks, options, few=len(prompts) <= FEW)
+
+    async def answer(
+        self,
+        read: Callable[[], tuple[Image, Prompts]],
+        draw: Callable[[Masks], T],
+        options: DecodeOptions | None = None,
+        *,
+        few: bool,
+    ) -> T:
+        """What `draw` makes of the masks that are asked for. Both run off the event loop.
+
+        Args:
+            read: says what is asked for; may be called more than once. Of no prompts no image is encoded.
+            few: whether reading and drawing are done in no time. If so they are done where the masks are decoded: handing
+                something to another thread takes as long.
+
+        Raises: as `segment`, and what `read` and `draw` raise.
+        """
+        return await self._within(self._answer(read, draw, options or DecodeOptions(), few))
 
     async def embed(self, image: Image) -> Embedded:
         """Put the image's embedding into the cache. Raises ImageError, Busy and TooSlow."""
-        from samovar.prompts import Prompts
-
         began = time.perf_counter()
-        prepared = await self._within(self._prepare(image, Prompts.of([])))
-        embedding = prepared.embedding
-        return Embedded(embedding.width, embedding.height, not prepared.encoded, time.perf_counter() - began)
+        width, height, cached = await self._within(self._embed(image))
+        return Embedded(width, height, cached, time.perf_counter() - began)
 
     async def segment_all(self, image: Image, **parameters: Any) -> Masks:
         """Masks of every object, as `Runtime.segment_all`. It has a thread among the encoders: it takes seconds."""
@@ -182,21 +205,38 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------- how
 
-    async def _segment(self, image: Image, prompts: Prompts, options: DecodeOptions) -> Masks:
-        prepared = await self._prepare(image, prompts)
-        began = time.perf_counter()
-        masks = await self._batcher(options, await self.runtime()).ask(prepared)
-        self.metrics.decode_seconds.observe(time.perf_counter() - began)
-        return masks
-
-    async def _prepare(self, image: Image, prompts: Prompts) -> Prepared:
-        """The embedding and the prompts as the segmenter takes them; at most one encode an image at a time."""
+    async def _answer(
+        self, read: Callable[[], tuple[Image, Prompts]], draw: Callable[[Masks], T], options: DecodeOptions, few: bool
+    ) -> T:
         runtime = await self.runtime()
-        ready = await self.look(lambda: _quickly(runtime, image, prompts))
+        decoder = self._batcher(options, runtime)
+        if few and all(one.idle for one in self._batchers.values()):
+            # Nobody waits for the decoder's thread: it may as well look whether the embedding is in memory.
+            answer = await self._decode(decoder, lambda: _found(runtime, read, in_memory=True), draw)
+            if answer is not _NOT_THERE:
+                return answer
+        ready = await self._ready(runtime, read)
+        if few:
+            return await self._decode(decoder, lambda: ready, draw)
+        masks = await self._decode(decoder, lambda: ready, lambda masks: masks)
+        return await self.look(lambda: draw(masks))
+
+    async def _decode(
+        self, decoder: Batcher[_Question, Any], ready: Callable[[], _Ready | None], draw: Callable[[Masks], T]
+    ) -> T:
+        began = time.perf_counter()
+        answer: T = await decoder.ask(_Question(ready, draw))
+        if answer is not _NOT_THERE:
+            self.metrics.decode_seconds.observe(time.perf_counter() - began)
+        return answer
+
+    async def _ready(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> _Ready:
+        """The embedding and the prompts as the segmenter takes them."""
+        ready = await self.look(lambda: _found(runtime, read))
         if ready is not None:
             return ready
-        key = await self.look(lambda: _identity(image, prompts))
-        encoded = await self._once(key, lambda: self._encode(runtime, image))
+        image, prompts = await self.look(read)
+        encoded = await self._encoded(runtime, image)
 
         def prepare() -> Prepared:
             return runtime.prepare(image, prompts, embedding=encoded.embedding)
@@ -206,6 +246,20 @@ class Engine:
         else:  # a grounder looks at the picture, which takes as long as encoding it
             prepared = await self._slow(prepare)
         return replace(prepared, encoded=encoded.encoded, encode_seconds=encoded.encode_seconds)
+
+    async def _embed(self, image: Image) -> tuple[int, int, bool]:
+        runtime = await self.runtime()
+        embedding = await self.look(lambda: runtime.cache.find(image, runtime.segmenter, model=runtime.name))
+        if embedding is not None:
+            return embedding.width, embedding.height, True
+        prepared = await self._encoded(runtime, image)
+        return prepared.embedding.width, prepared.embedding.height, not prepared.encoded
+
+    async def _encoded(self, runtime: Runtime, image: Image) -> Prepared:
+        """The embedding of an image that no cache had a moment ago; at most one encode an image at a time."""
+        key = await self.look(lambda: _identity(image))
+        prepared: Prepared = await self._once(key, lambda: self._encode(runtime, image))
+        return prepared
 
     async def _encode(self, runtime: Runtime, image: Image) -> Prepared:
         from samovar.prompts import Prompts
@@ -224,11 +278,11 @@ class Engine:
         # Shielded: one client that gives up must not take the others' encode with it.
         return await asyncio.shield(task)
 
-    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[Prepared, Masks]:
+    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[_Question, Any]:
         if options not in self._batchers:
 
-            def work(prepared: Sequence[Prepared]) -> Sequence[Masks]:
-                return runtime.answer(prepared, options)
+            def work(questions: Sequence[_Question]) -> Sequence[Any]:
+                return _answers(runtime, options, questions)
 
             self._batchers[options] = Batcher(
                 work,
@@ -269,16 +323,51 @@ def _segment_something(runtime: Runtime) -> None:
                 runtime.segmenter.decode(embeddings, [one], DecodeOptions())
 
 
-def _quickly(runtime: Runtime, image: Image, prompts: Prompts) -> Prepared | None:
-    """What takes no encoding and no look at the picture to prepare; else None. Raises as `Runtime.prepare`."""
-    if not prompts.kinds <= runtime.segmenter.prompt_kinds:
+@dataclass(frozen=True)
+class _Question:
+    """What one request has for the decoder's thread.
+
+    Attributes:
+        ready: gives what is to be decoded; None if it is not there.
+        draw: what to make of the masks.
+    """
+
+    ready: Callable[[], _Ready | None]
+    draw: Callable[[Masks], Any]
+
+
+def _answers(runtime: Runtime, options: DecodeOptions, questions: Sequence[_Question]) -> list[Any]:
+    """What each question makes of its masks, all decoded together; `_NOT_THERE` for one that has nothing to decode."""
+    ready = [question.ready() for question in questions]
+    decoded = iter(runtime.answer([one for one in ready if isinstance(one, Prepared)], options))
+    answers: list[Any] = []
+    for question, one in zip(questions, ready):
+        if one is None:
+            answers.append(_NOT_THERE)
+        else:
+            answers.append(question.draw(next(decoded) if isinstance(one, Prepared) else one))
+    return answers
+
+
+def _found(runtime: Runtime, read: Callable[[], tuple[Image, Prompts]], *, in_memory: bool = False) -> _Ready | None:
+    """What takes no encoding and no look at the picture to prepare; else None. Raises as `read` and `Runtime.prepare`.
+
+    Args:
+        in_memory: nor any reading from a disk.
+    """
+    image, prompts = read()
+    if len(prompts) == 0:
+        return Masks.empty(image.width, image.height)
+    embedding = None
+    if prompts.kinds <= runtime.segmenter.prompt_kinds:
+        embedding = runtime.cache.find(image, runtime.segmenter, model=runtime.name, in_memory=in_memory)
+    if embedding is None:
+        prompts.check_inside(image.width, image.height)  # before it is encoded in vain
         return None
-    embedding = runtime.cache.find(image, runtime.segmenter, model=runtime.name)
-    return None if embedding is None else runtime.prepare(image, prompts, embedding=embedding)
+    return runtime.prepare(image, prompts, embedding=embedding)
 
 
-def _identity(image: Image, prompts: Prompts) -> str:
-    """What tells the picture from others. Raises ImageError and PromptError, before anything is encoded in vain."""
-    prompts.check_inside(image.width, image.height)
+def _identity(image: Image) -> str:
+    """What tells the picture from others. Raises ImageError."""
     data = image.file_bytes()
     return image.digest if data is None else blake3.blake3(data).hexdigest()

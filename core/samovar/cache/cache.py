@@ -171,18 +171,21 @@ class Cache:
         """Whether the embedding is there, as far as can be told without decoding the image. Raises ImageError."""
         return self._is_in(self.stack.holds, image, segmenter)
 
-    def find(self, image: Image, segmenter: Segmenter, *, model: str | None = None) -> Embedding | None:
+    def find(
+        self, image: Image, segmenter: Segmenter, *, model: str | None = None, in_memory: bool = False
+    ) -> Embedding | None:
         """The embedding if it is there, as far as can be told without decoding the image. Raises ImageError.
 
         Args:
             model: what statistics call the segmenter; a miss is not counted, for whoever encodes will.
+            in_memory: only where it takes no reading from a disk or a network.
         """
         pixels = self._pixels(image, decode=False) if self.tiers else None
         if pixels is None:
             return None
         model, device = model or segmenter.fingerprint[:16], _device(segmenter)
         key = entry_key(pixels, segmenter.fingerprint, self.precision)
-        if not self.stack.holds(key, model, device):
+        if not self.stack.holds(key, model, device, in_memory=in_memory):
             return None
         self.stack.prepare_with(segmenter, device)
         entry = self.stack.find(key, model, device)

@@ -60,9 +60,9 @@ class Stack:
             self._put(guard, entry, guards, ready, always=always)
         return self._on_device(entry.key, guards) or ready or entry.widened()
 
-    def holds(self, key: str, model: str, device: str) -> bool:
-        """Whether any tier has the entry."""
-        return any(guard.holds(key, model) for guard in self.serving(device))
+    def holds(self, key: str, model: str, device: str, *, in_memory: bool = False) -> bool:
+        """Whether any tier has the entry, or any of those that have entries `in_memory`, ready for use."""
+        return any(guard.holds(key, model) for guard in self.serving(device) if guard.live or not in_memory)
 
     def keeps(self, key: str, model: str, device: str) -> bool:
         """Whether a tier has the entry that outlasts the process; any tier where none does."""
