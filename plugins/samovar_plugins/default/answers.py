@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .classify import classify, tidy
 from .evidence import find_ways
-from .judging import judge, judge_rows
-from .membership import leaf_sums
+from .judging import JUDGED, judge, judge_rows
+from .membership import leaf_sums, members
 from .queries import Query
 from .scene import Scene
 from .weights import Weights
@@ -59,14 +59,6 @@ class Hypotheses:
     chances: NDArray[np.float32]
     sets: NDArray[np.bool_]
     rows: NDArray[np.float32]
-
-
-def _members(scene: Scene, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """k×n bool: the leaves of each candidate."""
-    out = np.zeros((len(index), len(scene.area)), np.bool_)
-    for row, c in zip(out, index):
-        row[scene.order[scene.pool_tree[c], scene.pool_start[c] : scene.pool_end[c]]] = True
-    return out
 
 
 def _overlaps(scene: Scene, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -145,10 +137,10 @@ def hypotheses(scene: Scene, query: Query, weights: Weights, refined: int) -> Hy
     weight = candidates.weight[top] / candidates.weight[top].sum()
     likely = candidates.index[top]
     if refined:
-        members = _members(scene, likely)
-        everything = np.concatenate([sets[0][None], members])
+        held = members(likely, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
+        everything = np.concatenate([sets[0][None], held])
         same = np.eye(len(everything), dtype=np.bool_)
-        for pick in _cover(_overlaps(scene, everything, members), weight, 0, 1 + refined, same)[1:]:
+        for pick in _cover(_overlaps(scene, everything, held), weight, 0, 1 + refined, same)[1:]:
             drawn = everything[pick]
             belief = np.where(drawn, np.float32(1), np.float32(0))
             redrawn, _ = classify(scene, replace(query, prior=belief), ways, weights)
@@ -167,7 +159,7 @@ def answer(scene: Scene, query: Query, weights: Weights, multimask: bool) -> lis
     ambiguous = len(query.positive) == 1 and query.box is None and query.prior is None
     known = hypotheses(scene, query, weights, REFINED if multimask else int(ambiguous))
     family = "mask" if query.prior is not None else "point" if query.box is None else "box"
-    score = judge(weights.get(f"judge_{family}"), known.rows)
+    score = judge(weights.get(f"judge_{family}", JUDGED), known.rows)
     order = [int(score.argmax())]
     if multimask:
         belief = np.exp(_BELIEF * (score - score.max())).astype(np.float32)

@@ -65,6 +65,7 @@ def first_columns(
     """a×FIRST float32, the columns in the order in which they are filled.
 
     Args:
+        ratios: 4×n: see `appearance.likelihood_ratios`.
         votes: 4×n: the vote, the best candidate's leaves, the softer and the sharper vote.
         place: middle x and y, half width and height, scale, root of the frame's area, 1 with a box, best score.
     """
@@ -98,7 +99,7 @@ def first_columns(
         row[10] = min(v, 4.0) * boxed
         row[11] = min(max(u, v), 4.0)
         for c in range(4):
-            row[12 + c] = ratios[k, c]
+            row[12 + c] = ratios[c, i]
         row[16] = np.log(area[i] / (root * root)) - 2 * np.log(share)
         row[17] = rim[i] / np.sqrt(area[i])
         row[18] = np.log(rim_distance[i] + 0.02)
@@ -139,7 +140,7 @@ def second_columns(
     best: float,
     share: float,
 ) -> NDArray[np.float32]:
-    """a×SECOND float32: the first columns, then those of the second evidence. `votes` is 2×n: vote, best."""
+    """a×SECOND float32: the first columns, then those of the second evidence. `votes` is 2×n: vote, best; `ratios` 4×n."""
     width = first.shape[1]
     out = np.empty((active.shape[0], width + 12), np.float32)
     for k in range(active.shape[0]):
@@ -154,7 +155,7 @@ def second_columns(
         row[width + 4] = votes[0, i]
         row[width + 5] = votes[1, i]
         for c in range(4):
-            row[width + 6 + c] = ratios[k, c]
+            row[width + 6 + c] = ratios[c, i]
         row[width + 10] = best
         row[width + 11] = share
     return out

@@ -105,12 +105,12 @@ def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> 
     leaves = count_leaves(labels, n, channels)
     borders = find_borders(labels, n, channels.edges)
     features, plain = describe_borders(leaves, borders)
-    sizeless = weights.border_sizeless
-    if sizeless is None:
+    likely = weights.get("border_sizeless", len(SIZELESS))
+    if likely is None:
         strength = np.clip(plain / 2, 0, 1).astype(np.float32)
     else:
-        strength = probabilities(sizeless, np.ascontiguousarray(features[:, SIZELESS]))
-    nets = {"none": None, "all": weights.border, "sizeless": sizeless}
+        strength = probabilities(likely, np.ascontiguousarray(features[:, SIZELESS]))
+    nets = {"none": None, "all": weights.border, "sizeless": weights.border_sizeless}
     trees = [lay_out(*merge_leaves(leaves, borders, recipe, nets[recipe.network], strength), n) for recipe in RECIPES]
     histogram = leaves.histogram / leaves.area[:, None]
     tensors: dict[str, NDArray[Any]] = {
@@ -119,7 +119,7 @@ def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> 
         "leaf_centre": leaves.centre,
         "leaf_box": leaves.box.astype(np.int16),
         "leaf_rim": leaves.rim.astype(np.float32),
-        "leaf_histogram": np.rint(histogram * 255).astype(np.uint8),
+        "leaf_histogram": np.rint(histogram * 255).astype(np.uint8).T.copy(),
         "border_first": borders.first.astype(np.uint16),
         "border_second": borders.second.astype(np.uint16),
         "border_length": borders.length,

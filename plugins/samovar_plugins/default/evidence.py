@@ -50,6 +50,7 @@ class Ways:
 
     Attributes:
         covered: share of each leaf inside the box; 1 without a box.
+        gap: working pixels from each leaf's centre to the nearest positive point; infinite without one.
         good, bad: n bool, leaves that are surely inside and surely outside.
         close, away: geodesic distance to the nearest good and bad leaf.
         joins_good, joins_bad: t×n float32, at which height of each tree a leaf joins a good one, and a bad one (or
@@ -57,6 +58,7 @@ class Ways:
     """
 
     covered: NDArray[np.float32]
+    gap: NDArray[np.float32]
     good: NDArray[np.bool_]
     bad: NDArray[np.bool_]
     close: NDArray[np.float32]
@@ -74,6 +76,7 @@ def find_ways(scene: Scene, query: Query) -> Ways:
     bad[query.negative_leaves] = True
     return Ways(
         covered,
+        _nearest_point(scene.centre, query.positive),
         good,
         bad,
         distances(scene.offsets, scene.neighbour, scene.step, good),
@@ -121,14 +124,15 @@ def _box_setting(
     return _Setting(near, wanted, unwanted, 2 * float(np.sqrt(half[0] * half[1])), middle, half)
 
 
-def _open_setting(scene: Scene, query: Query, candidates: Candidates, vote: NDArray[np.float32]) -> _Setting:
+def _open_setting(
+    scene: Scene, query: Query, gap: NDArray[np.float32], candidates: Candidates, vote: NDArray[np.float32]
+) -> _Setting:
     n = len(scene.area)
     scale = max(float(np.sqrt(candidates.weight @ candidates.area)), 4.0)
     near = np.full(n, np.float32(0.05))
     x, y = scene.frame.cols / 2, scene.frame.rows / 2
     if len(query.positive):
         x, y = (float(v) for v in query.positive.mean(axis=0))
-        gap = _nearest_point(scene.centre, query.positive)
         near = near + np.asarray(np.exp(-gap * gap / np.float32(8 * scale * scale)), np.float32)
     elif query.prior is not None:
         mass = scene.area * query.prior
@@ -143,8 +147,7 @@ def _in_question(scene: Scene, query: Query, ways: Ways, scale: float, vote: NDA
     if query.box is not None:
         return np.flatnonzero(ways.covered > 0)
     out = vote > _UNLIKELY
-    if len(query.positive):
-        out |= _nearest_point(scene.centre, query.positive) < _REACH * scale
+    out |= ways.gap < _REACH * scale
     if query.prior is not None:
         out |= query.prior > _UNCLAIMED
     return np.flatnonzero(out) if out.any() else np.arange(len(vote))
@@ -170,7 +173,7 @@ def first_evidence(scene: Scene, query: Query, ways: Ways, candidates: Candidate
     weight = candidates.weight
     vote = _votes(scene, candidates, [weight, _only_best(weight), weight**_SOFT, weight**_SHARP])
     if query.box is None:
-        setting = _open_setting(scene, query, candidates, vote[0])
+        setting = _open_setting(scene, query, ways.gap, candidates, vote[0])
     else:
         setting = _box_setting(scene, query.box, ways.covered, vote[0])
     setting.wanted[query.positive_leaves] += 2 * scene.area[query.positive_leaves]
@@ -190,7 +193,7 @@ def first_evidence(scene: Scene, query: Query, ways: Ways, candidates: Candidate
         ways.away,
         ways.close,
         ways.covered,
-        likelihood_ratios(scene.histogram, setting.wanted, setting.unwanted, active),
+        likelihood_ratios(scene.histogram, setting.wanted, setting.unwanted),
         ways.good,
         ways.bad,
         ways.joins_good,
@@ -225,7 +228,7 @@ def second_evidence(scene: Scene, evidence: Evidence, chance: NDArray[np.float32
         around,
         smoothed(scene.offsets, scene.neighbour, scene.weight, around),
         vote,
-        likelihood_ratios(scene.histogram, mass, scene.area * (1 - chance) * evidence.near, evidence.active),
+        likelihood_ratios(scene.histogram, mass, scene.area * (1 - chance) * evidence.near),
         float(iou.max()),
         float(np.sqrt(total / scene.total)),
     )

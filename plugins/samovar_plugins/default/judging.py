@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .evidence import Evidence
-from .network import probabilities
+from .network import Layers, probabilities
 from .queries import Query
 from .scene import Scene
-from .weights import Net
 
 __all__ = ["JUDGED", "judge", "judge_rows"]
 
@@ -65,18 +64,31 @@ def _bounds(sets: NDArray[np.bool_], box: NDArray[np.int16]) -> NDArray[np.int64
     return out
 
 
+@njit
+def _framed(
+    chosen: NDArray[np.bool_], labels: NDArray[np.uint16], left: int, top: int, right: int, bottom: int, step: int
+) -> NDArray[np.uint8]:
+    """Whether every `step`-th working pixel of a window is in the set, with a frame of pixels around that are not."""
+    rows, cols = (bottom - top + step - 1) // step, (right - left + step - 1) // step
+    out = np.zeros((rows + 2, cols + 2), np.uint8)
+    for r in range(rows):
+        for c in range(cols):
+            out[r + 1, c + 1] = chosen[labels[top + r * step, left + c * step]]
+    return out
+
+
 def _depths(scene: Scene, query: Query, chosen: NDArray[np.bool_], bounds: NDArray[np.int64]) -> tuple[float, float]:
     """The deepest place inside the leaves and the mean depth of the positive points, working pixels."""
-    left, top, right, bottom = (int(side) for side in bounds)
+    left, top, right, bottom = bounds.tolist()
     step = max(1, -(-max(right - left, bottom - top) // _CELLS))
-    window = chosen[scene.labels[top:bottom:step, left:right:step]]
-    rows, cols = window.shape
-    framed = np.zeros((rows + 2, cols + 2), np.uint8)
-    framed[1:-1, 1:-1] = window
+    framed = _framed(chosen, scene.labels, left, top, right, bottom, step)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    x = np.clip(((query.positive[:, 0] - left) / step).astype(int), 0, cols - 1)
-    y = np.clip(((query.positive[:, 1] - top) / step).astype(int), 0, rows - 1)
-    return float(depth.max()) * step, float(depth[y, x].mean()) * step if len(x) else 0.0
+    rows, cols = depth.shape
+    mean = 0.0
+    for x, y in query.positive.tolist():
+        row, col = min(max(int((y - top) / step), 0), rows - 1), min(max(int((x - left) / step), 0), cols - 1)
+        mean += float(depth[row, col]) / len(query.positive)
+    return float(depth.max()) * step, mean * step
 
 
 def judge_rows(
@@ -141,6 +153,6 @@ def judge_rows(
     return out
 
 
-def judge(net: Net | None, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def judge(net: Layers | None, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """k float32 predicted IoUs; without a network, how well each answer agrees with its own leaf probabilities."""
     return rows[:, 1].copy() if net is None else probabilities(net, rows)

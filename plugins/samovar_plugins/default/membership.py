@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-__all__ = ["holding", "leaf_sums", "votes"]
+__all__ = ["holding", "leaf_sums", "members", "votes"]
 
 
 @njit
@@ -28,6 +28,23 @@ def holding(
     out = np.empty(tree.shape[0], np.bool_)
     for c in range(tree.shape[0]):
         out[c] = start[c] <= place[tree[c]] < end[c]
+    return out
+
+
+@njit
+def members(
+    index: NDArray[np.int64],
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+) -> NDArray[np.bool_]:
+    """k×n bool: the leaves of each candidate."""
+    out = np.zeros((index.shape[0], order.shape[1]), np.bool_)
+    for k in range(index.shape[0]):
+        c = index[k]
+        for i in range(start[c], end[c]):
+            out[k, order[tree[c], i]] = True
     return out
 
 

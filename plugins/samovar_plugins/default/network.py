@@ -9,13 +9,15 @@ depends neither on the rest of the batch nor on the number of cores.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
+from samovar.jit import njit
 
-__all__ = ["hidden_units", "parameter_count", "probabilities"]
+__all__ = ["Layers", "hidden_units", "parameter_count", "probabilities", "unfold"]
 
 _BLOCK = 128
 
@@ -40,25 +42,63 @@ def hidden_units(parameters: int, inputs: int) -> int:
     return hidden
 
 
-def probabilities(net: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The network's outputs for rows×inputs as probabilities, float32. Raises WeightsError if it has other inputs."""
-    inputs = rows.shape[1]
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A network with the standardising folded into its first layer. float32.
+
+    Attributes:
+        w1, b1: d×h and h.
+        w2, b2: h×h and h.
+        w3, b3: h, and the last number.
+    """
+
+    w1: NDArray[np.float32]
+    b1: NDArray[np.float32]
+    w2: NDArray[np.float32]
+    b2: NDArray[np.float32]
+    w3: NDArray[np.float32]
+    b3: np.float32
+
+
+def unfold(net: NDArray[np.float32], inputs: int) -> Layers:
+    """The layers of a network on so many inputs. Raises WeightsError if it has others."""
     hidden = hidden_units(len(net), inputs)
-    at = 2 * inputs
-    mean, scale = net[:inputs], net[inputs:at]
-    w1, at = net[at : at + inputs * hidden].reshape(inputs, hidden), at + inputs * hidden
-    b1, at = net[at : at + hidden], at + hidden
-    w2, at = net[at : at + hidden * hidden].reshape(hidden, hidden), at + hidden * hidden
-    b2, w3, b3 = net[at : at + hidden], net[at + hidden : at + 2 * hidden], net[-1]
-    w1 = scale[:, None] * w1  # standardising folded into the first layer
-    b1 = b1 - mean @ w1
-    odds = np.empty(len(rows), np.float32)
+    sizes = (inputs, inputs, inputs * hidden, hidden, hidden * hidden, hidden, hidden)
+    mean, scale, w1, b1, w2, b2, w3, b3 = np.split(net, np.cumsum(sizes))
+    w1 = scale[:, None] * w1.reshape(inputs, hidden)
+    return Layers(w1, b1 - mean @ w1, w2.reshape(hidden, hidden), b2, w3, b3[0])
+
+
+@njit(fastmath=True)
+def _rectify(layer: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    for i in range(layer.shape[0]):
+        for j in range(layer.shape[1]):
+            layer[i, j] = max(layer[i, j] + bias[j], np.float32(0))
+
+
+@njit(fastmath=True)
+def _odds(
+    layer: NDArray[np.float32], bias: NDArray[np.float32], weight: NDArray[np.float32], last: float
+) -> NDArray[np.float32]:
+    out = np.empty(layer.shape[0], np.float32)
+    for i in range(layer.shape[0]):
+        total = np.float32(last)
+        for j in range(layer.shape[1]):
+            total += max(layer[i, j] + bias[j], np.float32(0)) * weight[j]
+        out[i] = min(max(total, np.float32(-30)), np.float32(30))
+    return out
+
+
+def _product(rows: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    out = np.empty((len(rows), weight.shape[1]), np.float32)
     for start in range(0, len(rows), _BLOCK):
-        layer = rows[start : start + _BLOCK] @ w1
-        layer += b1
-        layer = np.maximum(layer, 0, out=layer) @ w2
-        layer += b2
-        odds[start : start + _BLOCK] = np.maximum(layer, 0, out=layer) @ w3
-    odds += b3
-    np.minimum(np.maximum(odds, -30, out=odds), 30, out=odds)
+        np.matmul(rows[start : start + _BLOCK], weight, out=out[start : start + _BLOCK])
+    return out
+
+
+def probabilities(net: Layers, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The network's outputs for rows×inputs as probabilities, float32."""
+    first = _product(rows, net.w1)
+    _rectify(first, net.b1)
+    odds = _odds(_product(first, net.w2), net.b2, net.w3, net.b3)
     return np.asarray(1 / (1 + np.exp(-odds)), np.float32)

@@ -102,7 +102,8 @@ def nearest_pixel(labels: NDArray[np.uint16], n: int, x: float, y: float, reach:
     for j in range(max(int(y - reach), 0), min(int(y + reach) + 1, rows)):
         dy = np.float32(j + 0.5 - y)
         dy2 = dy * dy
-        for i in range(max(int(x - reach), 0), min(int(x + reach) + 1, cols)):
+        wide = np.sqrt(max(reach * reach - dy2, 0.0)) + 1
+        for i in range(max(int(x - wide), 0), min(int(x + wide) + 1, cols)):
             dx = np.float32(i + 0.5 - x)
             d = dx * dx + dy2
             leaf = labels[j, i]

@@ -23,7 +23,7 @@ class Scene:
         frame: the sizes.
         labels: H×W uint16, the leaf of each working pixel.
         area, centre, box, rim: per leaf, as in `leaves.Leaves`.
-        histogram: n×BINS uint8, shares of 255.
+        histogram: BINS×n uint8, shares of 255.
         border_first, border_second, border_length, border_strength: e each, as in the tensors.
         offsets, neighbour, step, weight: adjacency lists, see `graph.adjacency`.
         rim_distance: n float32, geodesic distance to the frame's edge.

@@ -15,8 +15,9 @@ from samovar.masks import Masks
 from samovar.protocols import DecodeOptions
 
 from .answers import answer
+from .cutting import cut_mask
 from .encoding import encode_pixels
-from .fields import Field, cut_mask, low_res, make_field
+from .fields import Field, low_res, make_field
 from .frame import Frame
 from .identity import code_digest
 from .priors import leaf_prior
@@ -78,9 +79,9 @@ class DefaultSegmenter:
         return [self._decode(embedding, asked, options) for embedding, asked in zip(embeddings, prompts, strict=True)]
 
     def decode_bytes(self, width: int, height: int) -> int:
-        """Three masks of a byte a pixel, and the working frame's fields."""
+        """The run lengths of three masks that change in every cell of the working frame, and the frame's fields."""
         frame = Frame.of(width, height)
-        return 3 * width * height + 40 * frame.cols * frame.rows
+        return 3 * 8 * width * frame.rows + 40 * frame.cols * frame.rows
 
     def _decode(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
         if embedding.fingerprint != self._fingerprint:
@@ -106,8 +107,7 @@ class _Found:
     def __init__(self, scene: Scene, options: DecodeOptions) -> None:
         self._scene = scene
         self._options = options
-        self._crops: list[NDArray[np.bool_]] = []
-        self._origins: list[tuple[int, int]] = []
+        self._counts: list[NDArray[np.uint32]] = []
         self._scores: list[float] = []
         self._prompts: list[int] = []
         self._logits: list[NDArray[np.float32]] = []
@@ -116,24 +116,21 @@ class _Found:
     def add(self, prompt: int, field: Field, score: float, clip: tuple[int, int, int, int] | None) -> None:
         """One more mask, cut from its field."""
         threshold = self._options.mask_threshold
-        crop, origin = cut_mask(self._scene, field, _sigmoid(threshold), clip)
-        self._crops.append(crop)
-        self._origins.append(origin)
+        self._counts.append(cut_mask(self._scene, field, _sigmoid(threshold), clip))
         self._scores.append(score)
         self._prompts.append(prompt)
         if self._options.logits:
             self._logits.append(low_res(self._scene, field))
         offset = self._options.stability_offset
         if offset is not None:
-            high, _ = cut_mask(self._scene, field, _sigmoid(threshold + offset), clip)
-            low, _ = cut_mask(self._scene, field, _sigmoid(threshold - offset), clip)
-            self._stability.append(float(np.count_nonzero(high)) / max(int(np.count_nonzero(low)), 1))
+            high, low = (cut_mask(self._scene, field, _sigmoid(threshold + by), clip) for by in (offset, -offset))
+            self._stability.append(int(high[1::2].sum()) / max(int(low[1::2].sum()), 1))
 
     def masks(self) -> Masks:
         """All of them."""
         frame = self._scene.frame
-        origins = np.array(self._origins, np.int64).reshape(-1, 2)
-        masks = Masks.from_crops(self._crops, origins, frame.width, frame.height)
+        offsets = np.cumsum([0, *map(len, self._counts)])
+        masks = Masks.from_runs(np.concatenate(self._counts), offsets, frame.width, frame.height)
         return masks.replace(
             scores=np.array(self._scores, np.float32),
             prompt_index=np.array(self._prompts, np.int64),

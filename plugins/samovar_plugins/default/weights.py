@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
 
+from .network import Layers, unfold
+
 __all__ = ["Weights", "load_weights"]
 
 _FILE = Path(__file__).with_name("fitted.npz")
@@ -32,6 +34,7 @@ class Weights:
     """All networks (see `network`), by name; a missing one falls back on a hand-made rule."""
 
     nets: dict[str, Net] = field(default_factory=dict)
+    _layers: dict[tuple[str, int], Layers] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -42,9 +45,12 @@ class Weights:
             digest.update(net.tobytes())
         return digest.hexdigest()[:16]
 
-    def get(self, name: str) -> Net | None:
-        """The network of that name, None when it was not fitted."""
-        return self.nets.get(name)
+    def get(self, name: str, inputs: int) -> Layers | None:
+        """The network of that name, None when it was not fitted. Raises WeightsError if it has other inputs."""
+        known = self._layers.get((name, inputs))
+        if known is None and name in self.nets:
+            known = self._layers[name, inputs] = unfold(self.nets[name], inputs)
+        return known
 
     @property
     def border(self) -> Net | None:

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from samovar import Masks
 from samovar.errors import WeightsError
 from samovar_plugins.default.border_costs import network_row
-from samovar_plugins.default.fields import _read
+from samovar_plugins.default.cutting import _cut
 from samovar_plugins.default.graph import FAR, adjacency, components, distances
 from samovar_plugins.default.membership import leaf_sums, votes
-from samovar_plugins.default.network import hidden_units, parameter_count, probabilities
+from samovar_plugins.default.network import hidden_units, parameter_count, probabilities, unfold
 from samovar_plugins.default.nodes import Tree, lay_out
 from samovar_plugins.default.regions import grow_regions
 
@@ -136,7 +137,7 @@ def test_a_network_is_what_its_layers_say(seed: int, inputs: int, hidden: int) -
     assert hidden_units(len(net), inputs) == hidden
     rows = rng.normal(size=(300, inputs)).astype(np.float32)
     odds = np.maximum(np.maximum((rows - mean) * scale @ w1 + b1, 0) @ w2 + b2, 0) @ w3 + b3
-    assert np.allclose(probabilities(net, rows), 1 / (1 + np.exp(-np.clip(odds, -30, 30))), atol=1e-4)
+    assert np.allclose(probabilities(unfold(net, inputs), rows), 1 / (1 + np.exp(-np.clip(odds, -30, 30))), atol=1e-4)
     one = network_row(net, inputs, hidden, rows[0], np.empty((2, hidden), np.float32))
     assert one == pytest.approx(odds[0], abs=1e-3, rel=1e-4)
 
@@ -181,7 +182,8 @@ def test_a_mask_is_cut_where_the_bilinear_field_exceeds_the_threshold(
 ) -> None:
     values = np.random.default_rng(seed).random((rows, cols), np.float32)
     zoom_x, zoom_y = cols / width, rows / height
-    cut = _read(values, 0, 0, zoom_x, zoom_y, 0.5, 0, 0, width, height)
+    counts = _cut(np.ascontiguousarray(values.T), 0, 0, zoom_x, zoom_y, 0.5, 0, 0, width, height, width, height)
+    cut = Masks.from_runs(counts, [0, len(counts)], width, height).to_array()[0]
     x = np.clip((np.arange(width) + 0.5) * zoom_x - 0.5, 0, cols - 1)
     y = np.clip((np.arange(height) + 0.5) * zoom_y - 0.5, 0, rows - 1)
     across = np.stack([np.interp(x, np.arange(cols), row) for row in values])
