@@ -49,8 +49,9 @@ def backend_routes(
         warm_new: encode the pictures of tasks that a webhook announces.
         prefetch: encode the pictures of the tasks after the one that is worked on.
     """
-    from starlette.responses import JSONResponse
     from starlette.routing import Route
+
+    from samovar_adapters.serve.responses import Json
 
     pictures = TaskPictures(client)
     answers = Answers(engine, pictures, wishes)
@@ -60,7 +61,7 @@ def backend_routes(
         body = await bodies.json(request)
         if body.get("schema"):
             parse(str(body["schema"]))  # what could never be answered is said when the backend is added
-        return JSONResponse({"model_version": answers.model_version})
+        return Json({"model_version": answers.model_version})
 
     async def predict(request: Request) -> Response:
         body = await bodies.json(request)
@@ -68,29 +69,29 @@ def backend_routes(
         config = config_of(body)
         drawn = _drawn(body)
         if drawn is None:
-            return JSONResponse({"results": await answers.batch(tasks, config)})
+            return Json({"results": await answers.batch(tasks, config)})
         found = await answers.click(tasks[0], config, drawn)
         ahead.follow(tasks[0], _project(body.get("project")), config)
-        return JSONResponse({"results": [found]})
+        return Json({"results": [found]})
 
     async def webhook(request: Request) -> Response:
         body = await bodies.json(request)
         action = str(body.get("action", ""))
         if action == "START_TRAINING":
-            return JSONResponse({"error": _NO_TRAINING}, status_code=501)
+            return Json({"error": _NO_TRAINING}, status_code=501)
         if action != "TASKS_CREATED" or not warm_new:
-            return JSONResponse({"status": "ignored", "action": action[:60]})
-        return JSONResponse({"status": "encoding", "tasks": _announce(body, ahead)}, status_code=202)
+            return Json({"status": "ignored", "action": action[:60]})
+        return Json({"status": "encoding", "tasks": _announce(body, ahead)}, status_code=202)
 
     async def versions(request: Request) -> Response:
-        return JSONResponse({"versions": [answers.model_version]})
+        return Json({"versions": [answers.model_version]})
 
     async def train(request: Request) -> Response:
-        return JSONResponse({"error": _NO_TRAINING}, status_code=501)
+        return Json({"error": _NO_TRAINING}, status_code=501)
 
     async def nothing_to_do(request: Request) -> Response:
         await bodies.read(request)
-        return JSONResponse({"status": "ok"})
+        return Json({"status": "ok"})
 
     return [
         Route("/setup", setup, methods=["POST"]),

@@ -37,8 +37,9 @@ MAX_PROMPTS = 10_000
 
 def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
     """The routes of the API. Pictures that were sent are kept for a while, so that each travels once."""
-    from starlette.responses import JSONResponse
     from starlette.routing import Route
+
+    from samovar_adapters.serve.responses import Json
 
     pictures = Pictures(KEPT_BYTES)
 
@@ -49,7 +50,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         key, image = await engine.look(lambda: _keep(pictures, data))
         done = await engine.embed(image)
         answer = {"image": key, "width": done.width, "height": done.height, "cached": done.cached}
-        return JSONResponse({**answer, "seconds": round(done.seconds, 4)})
+        return Json({**answer, "seconds": round(done.seconds, 4)})
 
     async def segment(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"prompts", "multimask"})
@@ -57,7 +58,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         prompts = await engine.look(wanted.prompts)
         began = time.perf_counter()
         masks = await engine.segment(image, prompts, DecodeOptions(multimask=wanted.flag("multimask")))
-        return JSONResponse(await engine.look(lambda: wanted.answer(masks, began)))
+        return Json(await engine.look(lambda: wanted.answer(masks, began)))
 
     async def auto(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"parameters"})
@@ -68,10 +69,10 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         image = await engine.look(lambda: wanted.picture(pictures))
         began = time.perf_counter()
         masks = await engine.segment_all(image, **parameters)
-        return JSONResponse(await engine.look(lambda: wanted.answer(masks, began)))
+        return Json(await engine.look(lambda: wanted.answer(masks, began)))
 
     async def described(request: Request) -> Response:
-        return JSONResponse(document())
+        return Json(document())
 
     return [
         Route("/v1/embed", embed, methods=["POST"]),

@@ -46,13 +46,14 @@ def create_app(
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.responses import JSONResponse, PlainTextResponse
+    from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
     from samovar import __version__
+    from samovar_adapters.serve.responses import Json
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "UP", "model": engine.name, "ready": engine.ready, "version": __version__})
+        return Json({"status": "UP", "model": engine.name, "ready": engine.ready, "version": __version__})
 
     async def metrics(request: Request) -> Response:
         page = engine.metrics.page()
@@ -70,7 +71,7 @@ def create_app(
         await engine.close()
 
     async def refused(request: Request, error: Any) -> Response:
-        return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+        return Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
     handlers: dict[Any, Any] = {SamovarError: problem, HTTPException: refused}
     bodies = bodies or Bodies(MAX_BODY, MAX_BODIES)

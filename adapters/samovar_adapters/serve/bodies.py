@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from samovar.errors import InputError
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 __all__ = ["Bodies"]
-
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Bodies:
@@ -49,23 +45,15 @@ class Bodies:
     async def json(self, request: Request, limit: int | None = None) -> dict[str, Any]:
         """The body as a JSON object. Raises InputError, TooLarge and Busy."""
         body = await self.read(request, limit)
+        import orjson
+
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            value = orjson.loads(body)
+        except ValueError as error:
             raise InputError(f"expected a JSON object; got something else ({error})") from error
         if not isinstance(value, dict):
             raise InputError(f"expected a JSON object; got {type(value).__name__}")
-        if _HALF.search(body):
-            _check_whole(value)
         return value
-
-
-def _check_whole(value: Any) -> None:
-    """Raises InputError for half of a surrogate pair, which no answer could repeat."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InputError("expected text in JSON; got half of a character (a lone surrogate); drop it") from None
 
 
 def _too_large(most: int) -> TooLarge:

@@ -159,8 +159,8 @@ class Engine:
 
         Args:
             read: says what is asked for; may be called more than once. Of no prompts no image is encoded.
-            few: whether reading and drawing are done in no time. If so they are done where the masks are decoded: handing
-                something to another thread takes as long.
+            few: whether reading and drawing are done in no time. If so they are done where the masks are decoded:
+                waking another thread takes as long.
 
         Raises: as `segment`, and what `read` and `draw` raise.
         """

@@ -23,6 +23,7 @@ _log = logging.getLogger("samovar.serve")
 def need_packages() -> None:
     """Raises MissingExtraError unless the server's packages are there."""
     try:
+        import orjson  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -57,6 +58,7 @@ def run(app: Starlette, host: str, port: int, *, as_json: bool = False, quiet: b
         server_header=False,
         timeout_graceful_shutdown=GRACE,
         backlog=1024,
+        http="h11",  # the one whose headers have a bound
         h11_max_incomplete_event_size=64 << 10,
     )
     with listener:

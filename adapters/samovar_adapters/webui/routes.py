@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from samovar.errors import InputError
@@ -23,6 +22,7 @@ from samovar_adapters.inpaint.masks import as_masks
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.segmentation_map import segmentation_map
 from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.serve.responses import Json
 from samovar_adapters.webui.categories import words_of
 from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture
 
@@ -46,11 +46,11 @@ def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
     bridge = _Bridge(engine)
 
     def post(path: str, answer: Answer) -> Route:
-        async def handle(request: Request) -> JSONResponse:
+        async def handle(request: Request) -> Json:
             try:
-                return JSONResponse(await answer(await bodies.json(request)))
+                return Json(await answer(await bodies.json(request)))
             except InputError as error:  # in the shape of FastAPI's, which the extension's clients read
-                return JSONResponse({"detail": str(error)}, 422)
+                return Json({"detail": str(error)}, 422)
 
         return Route(path, handle, methods=["POST"])
 
@@ -71,11 +71,11 @@ class _Bridge:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def heartbeat(self, request: Request) -> JSONResponse:
-        return JSONResponse({"msg": "Success!"})
+    async def heartbeat(self, request: Request) -> Json:
+        return Json({"msg": "Success!"})
 
-    async def models(self, request: Request) -> JSONResponse:
-        return JSONResponse([self._engine.name])
+    async def models(self, request: Request) -> Json:
+        return Json([self._engine.name])
 
     async def sam_predict(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Three masks for the clicks, or for what the words name; each blended, alone, and cut out."""

@@ -125,6 +125,8 @@ class Masks:
         given = list(parts)
         if not given:
             raise MaskError("concat needs at least one Masks, to know the image size; use Masks.empty(width, height)")
+        if len(given) == 1:
+            return given[0]
         for part in given:
             measure.same_size(given[0].runs, part.runs)
         return cls(concat([part.runs for part in given]), Columns.concat([part.columns for part in given]))

@@ -86,7 +86,7 @@ def point_labels(value: ArrayLike | None, count: int) -> NDArray[np.int8]:
         ) from error
     if given.shape != (count,):
         raise PromptError(f"point_labels must be one per point ({count}); got shape {given.shape}; use 1 or 0 for each")
-    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+    if given.dtype.kind not in "biuf" or not ((given == 0) | (given == 1)).all():
         raise PromptError(
             f"point_labels must be 1 (foreground) or 0 (background); got {_short(given.tolist())}; use 1 or 0 for each"
         )
@@ -118,6 +118,8 @@ def boxes(value: ArrayLike) -> NDArray[np.float32]:
 def check_boxes(array: NDArray[np.float32], *, absent: bool = False) -> None:
     """Raise for the first of N×4 boxes that is not finite or has no area; rows of NaN alone pass if `absent`."""
     given = ~np.isnan(array).all(axis=1) if absent else np.ones(len(array), bool)
+    if not given.any():
+        return
     bad = given & ~np.isfinite(array).all(axis=1)
     if bad.any():
         row = int(bad.argmax())

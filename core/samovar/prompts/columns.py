@@ -195,6 +195,8 @@ class Prompts:
             if step != 1:
                 raise PromptError(f"prompts are sliced with step 1; got {step}; pick them one by one")
             stop = max(start, stop)
+            if stop - start == len(self):
+                return self
             low, high = int(self.point_offsets[start]), int(self.point_offsets[stop])
             return Prompts(
                 self.boxes[start:stop],

@@ -140,7 +140,12 @@ def second_columns(
     best: float,
     share: float,
 ) -> NDArray[np.float32]:
-    """a×SECOND float32: the first columns, then those of the second evidence. `votes` is 2×n: vote, best; `ratios` 4×n."""
+    """a×SECOND float32: the first columns, then those of the second evidence.
+
+    Args:
+        votes: 2×n: the vote, and the leaves of the best candidate.
+        ratios: 4×n: see `appearance.likelihood_ratios`.
+    """
     width = first.shape[1]
     out = np.empty((active.shape[0], width + 12), np.float32)
     for k in range(active.shape[0]):

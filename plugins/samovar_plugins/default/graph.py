@@ -73,8 +73,8 @@ def distances(
 ) -> NDArray[np.float32]:
     """Shortest way from the nearest source to each leaf, FAR at most.
 
-    Dijkstra's algorithm, except that the leaves that wait are sorted only into bins of like distance. One that turns out
-    to be nearer than when it was last gone through is gone through again; that is rare, and costs less than a heap.
+    Dijkstra's algorithm, except that the leaves that wait are sorted only into bins of like distance. One that turns
+    out to be nearer than when it was last gone through is gone through again: that is rare, and cheaper than a heap.
     """
     n = offsets.shape[0] - 1
     out = np.full(n, np.float32(FAR))
