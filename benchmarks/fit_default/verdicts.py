@@ -19,10 +19,12 @@ from benchmarks.fit_default.truth import (
     random_click,
     tight_box,
 )
+from samovar import Masks
 from samovar_plugins.default.candidates import find_candidates
 from samovar_plugins.default.classify import classify, first_verdict, tidy
+from samovar_plugins.default.cutting import cut_mask
 from samovar_plugins.default.evidence import Evidence, find_ways, first_evidence, second_evidence
-from samovar_plugins.default.fields import cut_mask, make_field
+from samovar_plugins.default.fields import make_field
 from samovar_plugins.default.membership import votes
 from samovar_plugins.default.queries import Query, make_query
 from samovar_plugins.default.scene import Scene
@@ -63,9 +65,8 @@ def _guess(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray[np.boo
     if not chosen.any():
         chosen = chance >= 0.8 * chance.max()
     chosen = tidy(scene, query, chosen)
-    crop, (x, y) = cut_mask(scene, make_field(scene, chance, chosen), 0.5, None)
-    out = np.zeros((scene.frame.height, scene.frame.width), bool)
-    out[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    counts = cut_mask(scene, make_field(scene, chance, chosen), 0.5, None)
+    out = Masks.from_runs(counts, [0, len(counts)], scene.frame.width, scene.frame.height).to_array()[0]
     agreed = np.where(chosen, np.maximum(chance, 0.55), np.minimum(chance, 0.45))
     return out, agreed.astype(np.float32)
 

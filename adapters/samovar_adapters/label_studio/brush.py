@@ -31,7 +31,7 @@ def encode(mask: Masks) -> list[int]:
     if len(mask) != 1:
         raise MaskError(f"a brush region is one mask; got {len(mask)}; index them")
     pixels = mask.width * mask.height
-    edges = _row_edges(mask.runs.counts, mask.width, mask.height)
+    edges = _row_edges(mask.runs.counts.astype(np.int64), mask.width, mask.height)
     header = pixels * _CHANNELS << 5 | 7
     for size in _SIZES:
         header = header << 4 | size - 1
@@ -51,11 +51,10 @@ def decode(rle: Sequence[int], width: int, height: int) -> Masks:
         raise MaskError(f"a brush region's rle must be a list of bytes; got {str(rle)[:60]}") from error
     if packed.ndim != 1:
         raise MaskError(f"a brush region's rle must be a list of bytes; got {packed.ndim} dimensions")
-    bits = int.from_bytes(packed[: -(-_HEADER // 8)].tobytes(), "big")
-    fields = bits >> max(8 * -(-_HEADER // 8) - _HEADER, 0)
     torn = MaskError("a brush region's rle ends in the middle; send all of it")
     if 8 * len(packed) < _HEADER:
         raise torn
+    fields = int.from_bytes(packed[:7].tobytes(), "big") >> 7 * 8 - _HEADER
     values, size = fields >> 21, (fields >> 16 & 31) + 1
     if values != width * height * _CHANNELS:
         raise MaskError(f"a brush region's rle is of {values // _CHANNELS} pixels; the image has {width * height}")
@@ -71,7 +70,7 @@ def decode(rle: Sequence[int], width: int, height: int) -> Masks:
 
 
 @njit
-def _row_edges(counts: NDArray[np.uint32], width: int, height: int) -> NDArray[np.int64]:
+def _row_edges(counts: NDArray[np.int64], width: int, height: int) -> NDArray[np.int64]:
     """The row-major positions at which a mask's value changes, sorted, from its column-major run lengths.
 
     Inside a row that is wherever two neighbouring columns differ; a column is the rows at which its value changes.
@@ -82,7 +81,7 @@ def _row_edges(counts: NDArray[np.uint32], width: int, height: int) -> NDArray[n
     found = 0
     left, right = np.empty(height + 2, np.int64), np.empty(height + 2, np.int64)
     lefts = 0
-    run, place = 0, np.int64(counts[0])  # the next change, column-major
+    run, place = 0, counts[0]  # the next change, column-major
     last = len(counts) - 1
     for x in range(width + 1):
         rights = 0
@@ -98,7 +97,7 @@ def _row_edges(counts: NDArray[np.uint32], width: int, height: int) -> NDArray[n
                     right[rights] = row
                     rights += 1
                 run += 1
-                place += np.int64(counts[run])
+                place += counts[run]
             if rights % 2 == 1:
                 right[rights] = height
                 rights += 1
@@ -148,7 +147,7 @@ def _packed(edges: NDArray[np.int64], pixels: int, header: int) -> NDArray[np.ui
     """The header's bits, and a record of the kind "run" for every run between `edges`."""
     records = len(edges) + 1 + pixels * _CHANNELS // _LONGEST
     out = np.zeros((_HEADER + _RECORD * records) // 8 + 1, np.uint8)
-    held, bits, size = np.int64(header), _HEADER, 0  # bits that wait for their byte to be full
+    held, bits, size = header, _HEADER, 0  # bits that wait for their byte to be full
     begun, value = 0, 0
     for k in range(len(edges) + 1):
         end = edges[k] if k < len(edges) else pixels

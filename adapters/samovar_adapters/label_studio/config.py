@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from samovar.errors import InputError
 
-__all__ = ["Config", "Control", "Kind", "Video", "parse"]
+__all__ = ["KINDS", "Config", "Control", "Kind", "Video", "parse"]
 
 Kind: TypeAlias = Literal["brush", "polygon", "rectangle", "ellipse", "keypoint"]
 """What a region is drawn as."""

@@ -14,10 +14,10 @@ from samovar.masks import Masks
 from samovar_adapters.formats.deepest import deepest
 from samovar_adapters.formats.rings import with_slits
 from samovar_adapters.label_studio import brush
-from samovar_adapters.label_studio.config import Control
+from samovar_adapters.label_studio.config import KINDS, Control
 from samovar_adapters.label_studio.frame import Frame
 
-__all__ = ["ellipse_of", "regions"]
+__all__ = ["draw_something", "ellipse_of", "regions"]
 
 POINT_WIDTH = 0.5
 """Of key points, in percent."""
@@ -49,6 +49,14 @@ def regions(mask: Masks, control: Control, *, tolerance: float = 1.0, rotation: 
         }
         for value in _values(mask, control, frame, tolerance)
     ]
+
+
+def draw_something() -> None:
+    """A region of every kind, for what is compiled on first use."""
+    drawn = np.zeros((1, 16, 16), np.bool_)
+    drawn[:, 4:12, 4:12] = True
+    for kind in KINDS:
+        regions(Masks.from_array(drawn), Control("", "", kind, kind, (), smart=False, rotates=True))
 
 
 def _values(mask: Masks, control: Control, frame: Frame, tolerance: float) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from samovar_adapters.label_studio.answers import Answers, Wishes, config_of
 from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import parse
 from samovar_adapters.label_studio.pictures import TaskPictures
+from samovar_adapters.label_studio.regions import draw_something
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,6 +57,7 @@ def backend_routes(
     pictures = TaskPictures(client)
     answers = Answers(engine, pictures, wishes)
     ahead = Ahead(answers, client, prefetch=prefetch)
+    engine.rehearse(draw_something)
 
     async def setup(request: Request) -> Response:
         body = await bodies.json(request)

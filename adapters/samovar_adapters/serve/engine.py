@@ -93,6 +93,7 @@ class Engine:
     ) -> None:
         self.name = name
         self._warm_up = warm_up
+        self._rehearsals: list[Callable[[], object]] = []
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self._load = load
@@ -130,7 +131,11 @@ class Engine:
         if self._warm_up:
             runtime = task.result()
             # Whoever clicks in the meantime has the other encoders.
-            self._encoders.submit(lambda: _segment_something(runtime))
+            self._encoders.submit(lambda: _rehearse([lambda: _segment_something(runtime), *self._rehearsals]))
+
+    def rehearse(self, work: Callable[[], object]) -> None:
+        """Have `work` done, too, when the engine warms up: no request has to wait for what it compiles."""
+        self._rehearsals.append(work)
 
     async def runtime(self) -> Runtime:
         """The runtime, loaded if need be; a model that could not be loaded is tried again."""
@@ -309,18 +314,23 @@ class Engine:
             raise TooSlow(f"no answer within {self.limits.seconds:g} s; the work goes on: ask again") from None
 
 
+def _rehearse(works: Sequence[Callable[[], object]]) -> None:
+    for work in works:
+        with suppress(Exception):  # whoever asks in earnest will meet the same error
+            work()
+
+
 def _segment_something(runtime: Runtime) -> None:
     """Past the cache, where the picture would only take up room."""
     from samovar.image import Image
     from samovar.prompts import Prompts
 
-    with suppress(Exception):  # whoever asks in earnest will meet the same error
-        grey = Image(np.full((64, 64, 3), 128, np.uint8), name="warm-up")
-        embeddings = runtime.segmenter.encode([grey])
-        prompts = Prompts.from_boxes([[8, 8, 56, 56]]), Prompts.from_points([[32, 32]])
-        for one in prompts:
-            if one.kinds <= runtime.segmenter.prompt_kinds:
-                runtime.segmenter.decode(embeddings, [one], DecodeOptions())
+    grey = Image(np.full((64, 64, 3), 128, np.uint8), name="warm-up")
+    embeddings = runtime.segmenter.encode([grey])
+    prompts = Prompts.from_boxes([[8, 8, 56, 56]]), Prompts.from_points([[32, 32]])
+    for one in prompts:
+        if one.kinds <= runtime.segmenter.prompt_kinds:
+            runtime.segmenter.decode(embeddings, [one], DecodeOptions())
 
 
 @dataclass(frozen=True)

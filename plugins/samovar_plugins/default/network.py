@@ -57,7 +57,7 @@ class Layers:
     w2: NDArray[np.float32]
     b2: NDArray[np.float32]
     w3: NDArray[np.float32]
-    b3: np.float32
+    b3: float
 
 
 def unfold(net: NDArray[np.float32], inputs: int) -> Layers:
@@ -66,7 +66,7 @@ def unfold(net: NDArray[np.float32], inputs: int) -> Layers:
     sizes = (inputs, inputs, inputs * hidden, hidden, hidden * hidden, hidden, hidden)
     mean, scale, w1, b1, w2, b2, w3, b3 = np.split(net, np.cumsum(sizes))
     w1 = scale[:, None] * w1.reshape(inputs, hidden)
-    return Layers(w1, b1 - mean @ w1, w2.reshape(hidden, hidden), b2, w3, b3[0])
+    return Layers(w1, b1 - mean @ w1, w2.reshape(hidden, hidden), b2, w3, float(b3[0]))
 
 
 @njit(fastmath=True)

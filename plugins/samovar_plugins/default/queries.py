@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,7 @@ def nearest_pixel(labels: NDArray[np.uint16], n: int, x: float, y: float, reach:
     for j in range(max(int(y - reach), 0), min(int(y + reach) + 1, rows)):
         dy = np.float32(j + 0.5 - y)
         dy2 = dy * dy
-        wide = np.sqrt(max(reach * reach - dy2, 0.0)) + 1
+        wide = math.sqrt(max(reach * reach - float(dy2), 0.0)) + 1
         for i in range(max(int(x - wide), 0), min(int(x + wide) + 1, cols)):
             dx = np.float32(i + 0.5 - x)
             d = dx * dx + dy2

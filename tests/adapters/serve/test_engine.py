@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -145,6 +146,77 @@ def test_a_decode_that_fails_for_one_question_answers_the_others() -> None:
     first, second, third = run(ask())
     assert isinstance(second, RuntimeError)
     assert (len(first), len(third)) == (1, 1)
+
+
+def thread() -> str:
+    return threading.current_thread().name.rpartition("_")[0]
+
+
+def test_a_few_clicks_on_an_embedded_image_are_read_decoded_and_drawn_in_one_thread() -> None:
+    read_in: list[str] = []
+
+    def read() -> tuple[Image, Prompts]:
+        read_in.append(thread())
+        return picture(51), BOX
+
+    async def ask() -> tuple[str, str]:
+        engine = engine_of(FilledBoxes())
+        await engine.embed(picture(51))
+        few = await engine.answer(read, lambda masks: thread(), few=True)
+        many = await engine.answer(read, lambda masks: thread(), few=False)
+        await engine.close()
+        return few, many
+
+    assert run(ask()) == ("samovar-decode", "samovar-look")
+    assert read_in == ["samovar-decode", "samovar-look"]
+
+
+def test_where_nothing_is_asked_for_nothing_is_encoded() -> None:
+    segmenter = FilledBoxes()
+
+    async def ask() -> Masks:
+        engine = engine_of(segmenter)
+        masks = await engine.segment(picture(51), Prompts.of([]))
+        await engine.close()
+        return masks
+
+    masks = run(ask())
+    assert (len(masks), masks.width, masks.height) == (0, 60, 40)
+    assert not segmenter.encoded
+
+
+def test_what_cannot_be_drawn_fails_alone() -> None:
+    def fail(masks: Masks) -> None:
+        raise ValueError("no ink")
+
+    async def ask() -> list[Any]:
+        engine = engine_of(FilledBoxes())
+        image = picture(51)
+        await engine.embed(image)
+        asking = [engine.answer(lambda: (image, BOX), draw, few=True) for draw in (len, fail, len)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        await engine.close()
+        return list(answers)
+
+    first, second, third = run(ask())
+    assert (first, third) == (1, 1)
+    assert isinstance(second, ValueError)
+
+
+def test_a_warm_up_rehearses_what_it_is_told_and_outlives_what_fails() -> None:
+    done: list[str] = []
+
+    async def ask() -> None:
+        engine = Engine(lambda: Runtime(FilledBoxes()), warm_up=True)
+        engine.rehearse(lambda: 1 / 0)
+        engine.rehearse(lambda: done.append(thread()))
+        await engine.runtime()
+        while not done:
+            await asyncio.sleep(0.01)
+        await engine.close()
+
+    run(ask())
+    assert done == ["samovar-encode"]
 
 
 def test_what_takes_too_long_is_said_and_the_encode_behind_it_goes_on() -> None:

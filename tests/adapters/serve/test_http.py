@@ -74,7 +74,7 @@ def test_auto_finds_masks(client: TestClient) -> None:
         ({"image": data_url(flat(1)), "prompts": {"a": [{"mask": "/etc/passwd"}]}}, 400, "prompts must be a list"),
         ({"image": data_url(flat(1)), "prompts": [{"box": [5, 5, 5, 5]}]}, 400, "box"),
         ({"image": data_url(flat(1)), "prompts": [{"points": [[900, 1]]}]}, 400, "outside"),
-        ({"image": data_url(flat(1)), "prompts": [{"points": [[10**400, 1]]}]}, 400, "points"),
+        ({"image": data_url(flat(1)), "prompts": [{"points": [[10**300, 1]]}]}, 400, "points"),
         ({"image": data_url(flat(1)), "prompts": [{"text": "cat"}]}, 400, "text"),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]], "multimask": "yes"}, 400, "true or false"),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]], "polygons": True, "tolerance": -1}, 400, "tolerance"),
@@ -99,12 +99,14 @@ def test_half_a_character_is_refused_and_a_whole_one_answered(client: TestClient
     body = '{"image": "%s", "prompts": [{"box": [1, 1, 9, 9], "label": "%s"}]}'
     refused = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d"))
     assert refused.status_code == 400
-    assert "half of a character" in error_of(refused)
+    assert "surrogate" in error_of(refused)
     answered = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d\\ude00"))
     assert answered.json()["masks"][0]["label"] == "😀"
 
 
-@pytest.mark.parametrize("content", [b"", b"no json", b"[1]", b"[" * 100_000, b'{"image": "\xff"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"no json", b"[1]", b"[" * 100_000, b'{"image": 1e999}', b'{"image": "\xff"}']
+)
 def test_a_body_that_is_no_json_object_is_refused(client: TestClient, content: bytes) -> None:
     response = client.post("/v1/segment", content=content)
     assert response.status_code == 400

@@ -273,6 +273,15 @@ def test_find_gives_what_is_there_and_neither_encodes_nor_counts_a_miss(tmp_path
     assert Cache.open("off").find(known, segmenter) is None
 
 
+def test_find_in_memory_reads_from_no_disk(tmp_path: Path) -> None:
+    segmenter, [picture] = PixelSegmenter(), pictures(1)
+    fresh(tmp_path).get_or_encode([picture], segmenter)
+    cache = fresh(tmp_path)
+    assert cache.find(picture, segmenter, in_memory=True) is None
+    assert cache.find(picture, segmenter) is not None
+    assert cache.find(picture, segmenter, in_memory=True) is not None
+
+
 def test_holds_does_not_decode_a_picture_that_was_never_met(tmp_path: Path, photo: Path) -> None:
     image = Image(photo)
     assert not fresh(tmp_path).holds(image, PixelSegmenter())
