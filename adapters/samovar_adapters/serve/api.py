@@ -16,6 +16,7 @@ from samovar.image.fetch import parse_data_url
 from samovar.prompt_files import load_prompts
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
+from samovar_adapters.serve.engine import FEW, Engine
 from samovar_adapters.serve.openapi import document
 from samovar_adapters.serve.pictures import Pictures
 from samovar_adapters.serve.problems import NotFound
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from samovar.masks import Masks
     from samovar_adapters.serve.bodies import Bodies
-    from samovar_adapters.serve.engine import Engine
 
 __all__ = ["api_routes"]
 
@@ -55,10 +55,14 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
     async def segment(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"prompts", "multimask"})
         image = await engine.look(lambda: wanted.picture(pictures))
-        prompts = await engine.look(wanted.prompts)
         began = time.perf_counter()
-        masks = await engine.segment(image, prompts, DecodeOptions(multimask=wanted.flag("multimask")))
-        return Json(await engine.look(lambda: wanted.answer(masks, began)))
+        answer = await engine.answer(
+            lambda: (image, wanted.prompts()),
+            lambda masks: wanted.answer(masks, began),
+            DecodeOptions(multimask=wanted.flag("multimask")),
+            few=wanted.few,
+        )
+        return Json(answer)
 
     async def auto(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"parameters"})
@@ -112,6 +116,11 @@ class _Wanted:
         if image is None:
             raise NotFound("no such picture here, or no longer; send it to /v1/embed again")
         return image
+
+    @property
+    def few(self) -> bool:
+        given = self.fields.get("prompts")
+        return isinstance(given, list) and len(given) <= FEW
 
     def prompts(self) -> Prompts:
         given = self.fields.get("prompts")

@@ -176,17 +176,25 @@ def test_compiled_and_read_back_from_numbas_cache_kernels_make_the_same_embeddin
     st.integers(1, 40),
     st.integers(1, 40),
     st.integers(0, 2**32 - 1),
+    st.booleans(),
 )
 def test_a_mask_is_cut_where_the_bilinear_field_exceeds_the_threshold(
-    rows: int, cols: int, height: int, width: int, seed: int
+    rows: int, cols: int, height: int, width: int, seed: int, clipped: bool
 ) -> None:
-    values = np.random.default_rng(seed).random((rows, cols), np.float32)
+    rng = np.random.default_rng(seed)
+    values = rng.random((rows, cols), np.float32)
     zoom_x, zoom_y = cols / width, rows / height
-    counts = _cut(np.ascontiguousarray(values.T), 0, 0, zoom_x, zoom_y, 0.5, 0, 0, width, height, width, height)
+    x1, x2 = sorted(rng.integers(0, width + 1, 2).tolist()) if clipped else (0, width)
+    y1, y2 = sorted(rng.integers(0, height + 1, 2).tolist()) if clipped else (0, height)
+    x1, y1 = min(x1, width - 1), min(y1, height - 1)
+    x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
+    counts = _cut(np.ascontiguousarray(values.T), 0, 0, zoom_x, zoom_y, 0.5, x1, y1, x2, y2, width, height)
     cut = Masks.from_runs(counts, [0, len(counts)], width, height).to_array()[0]
     x = np.clip((np.arange(width) + 0.5) * zoom_x - 0.5, 0, cols - 1)
     y = np.clip((np.arange(height) + 0.5) * zoom_y - 0.5, 0, rows - 1)
     across = np.stack([np.interp(x, np.arange(cols), row) for row in values])
     field = np.stack([np.interp(y, np.arange(rows), column) for column in across.T], axis=1)
+    wanted = np.zeros((height, width), np.bool_)
+    wanted[y1:y2, x1:x2] = field[y1:y2, x1:x2] > 0.5
     sure = np.abs(field - 0.5) > 1e-5
-    assert np.array_equal(cut[sure], (field > 0.5)[sure])
+    assert np.array_equal(cut[sure], wanted[sure])
