@@ -34,9 +34,8 @@ class Batcher(Generic[Q, A]):
         *,
         most: int = 64,
         waiting: int = 1024,
-        seen: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._work, self._pool, self._seen = work, pool, seen
+        self._work, self._pool = work, pool
         self._most, self._limit = most, waiting
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._batch: list[asyncio.Future[A]] = []
@@ -65,7 +64,6 @@ class Batcher(Generic[Q, A]):
                 questions.append(question)
                 self._batch.append(answer)
         if questions:
-            self._seen(len(questions))
             working = asyncio.get_running_loop().run_in_executor(self._pool, self._answers, questions)
             working.add_done_callback(self._end)
 

@@ -10,32 +10,29 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import blake3
 import numpy as np
 
-from samovar.masks import Masks
 from samovar.protocols import DecodeOptions
-from samovar.runtime import Prepared
 from samovar_adapters.serve.batching import Batcher
 from samovar_adapters.serve.metrics import Metrics
 from samovar_adapters.serve.problems import Busy, TooSlow
+from samovar_adapters.serve.questions import NOT_THERE, Question, Ready, answers, found
 
 if TYPE_CHECKING:
     from samovar.image import Image
+    from samovar.masks import Masks
     from samovar.prompts import Prompts
-    from samovar.runtime import Runtime
+    from samovar.runtime import Prepared, Runtime
 
-__all__ = ["Embedded", "Engine", "Limits"]
+__all__ = ["FEW", "Embedded", "Engine", "Limits"]
 
 T = TypeVar("T")
 
 FEW = 4
 """Prompts that are read and drawn in less time than it takes to wake another thread."""
-_NOT_THERE: Any = object()
-_Ready: TypeAlias = "Prepared | Masks"
-"""What is left to be decoded; masks where nothing is."""
 
 _log = logging.getLogger("samovar.serve")
 
@@ -80,7 +77,8 @@ class Engine:
 
     The model is loaded in the background, once, when it is first wanted. An image that nothing has encoded yet goes to
     the encoders, and whoever wants the same one waits for the same encode; an image that is in the cache goes straight
-    to the decoder, past all of those. There, everything that has come in since the last decode is answered by the next.
+    to the decoder, past all of those. There, everything that has come in since the last decode is answered by the next;
+    and where nothing has, one thread does all that a click takes, from its prompts to its answer.
 
     Args:
         load: gives the runtime; called in a thread.
@@ -103,7 +101,7 @@ class Engine:
         self._encoders = ThreadPoolExecutor(self.limits.encoders, thread_name_prefix="samovar-encode")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="samovar-decode")
         self._single: dict[str, asyncio.Task[Any]] = {}
-        self._batchers: dict[DecodeOptions, Batcher[_Question, Any]] = {}
+        self._batchers: dict[DecodeOptions, Batcher[Question, Any]] = {}
         self._working: set[Future[Any]] = set()
 
     # ------------------------------------------------------------------------------------------------- the model
@@ -217,8 +215,8 @@ class Engine:
         decoder = self._batcher(options, runtime)
         if few and all(one.idle for one in self._batchers.values()):
             # Nobody waits for the decoder's thread: it may as well look whether the embedding is in memory.
-            answer = await self._decode(decoder, lambda: _found(runtime, read, in_memory=True), draw)
-            if answer is not _NOT_THERE:
+            answer = await self._decode(decoder, lambda: found(runtime, read, in_memory=True), draw)
+            if answer is not NOT_THERE:
                 return answer
         ready = await self._ready(runtime, read)
         if few:
@@ -227,17 +225,17 @@ class Engine:
         return await self.look(lambda: draw(masks))
 
     async def _decode(
-        self, decoder: Batcher[_Question, Any], ready: Callable[[], _Ready | None], draw: Callable[[Masks], T]
+        self, decoder: Batcher[Question, Any], ready: Callable[[], Ready | None], draw: Callable[[Masks], T]
     ) -> T:
         began = time.perf_counter()
-        answer: T = await decoder.ask(_Question(ready, draw))
-        if answer is not _NOT_THERE:
+        answer: T = await decoder.ask(Question(ready, draw))
+        if answer is not NOT_THERE:
             self.metrics.decode_seconds.observe(time.perf_counter() - began)
         return answer
 
-    async def _ready(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> _Ready:
+    async def _ready(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> Ready:
         """The embedding and the prompts as the segmenter takes them."""
-        ready = await self.look(lambda: _found(runtime, read))
+        ready = await self.look(lambda: found(runtime, read))
         if ready is not None:
             return ready
         image, prompts = await self.look(read)
@@ -283,18 +281,17 @@ class Engine:
         # Shielded: one client that gives up must not take the others' encode with it.
         return await asyncio.shield(task)
 
-    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[_Question, Any]:
+    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[Question, Any]:
         if options not in self._batchers:
 
-            def work(questions: Sequence[_Question]) -> Sequence[Any]:
-                return _answers(runtime, options, questions)
+            def work(questions: Sequence[Question]) -> Sequence[Any]:
+                return answers(runtime, options, questions, self.metrics)
 
             self._batchers[options] = Batcher(
                 work,
                 self._decoder,
                 most=self.limits.batch,
                 waiting=self.limits.clicks_waiting,
-                seen=self.metrics.batch_sizes.observe,
             )
         return self._batchers[options]
 
@@ -331,50 +328,6 @@ def _segment_something(runtime: Runtime) -> None:
     for one in prompts:
         if one.kinds <= runtime.segmenter.prompt_kinds:
             runtime.segmenter.decode(embeddings, [one], DecodeOptions())
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What one request has for the decoder's thread.
-
-    Attributes:
-        ready: gives what is to be decoded; None if it is not there.
-        draw: what to make of the masks.
-    """
-
-    ready: Callable[[], _Ready | None]
-    draw: Callable[[Masks], Any]
-
-
-def _answers(runtime: Runtime, options: DecodeOptions, questions: Sequence[_Question]) -> list[Any]:
-    """What each question makes of its masks, all decoded together; `_NOT_THERE` for one that has nothing to decode."""
-    ready = [question.ready() for question in questions]
-    decoded = iter(runtime.answer([one for one in ready if isinstance(one, Prepared)], options))
-    answers: list[Any] = []
-    for question, one in zip(questions, ready):
-        if one is None:
-            answers.append(_NOT_THERE)
-        else:
-            answers.append(question.draw(next(decoded) if isinstance(one, Prepared) else one))
-    return answers
-
-
-def _found(runtime: Runtime, read: Callable[[], tuple[Image, Prompts]], *, in_memory: bool = False) -> _Ready | None:
-    """What takes no encoding and no look at the picture to prepare; else None. Raises as `read` and `Runtime.prepare`.
-
-    Args:
-        in_memory: nor any reading from a disk.
-    """
-    image, prompts = read()
-    if len(prompts) == 0:
-        return Masks.empty(image.width, image.height)
-    embedding = None
-    if prompts.kinds <= runtime.segmenter.prompt_kinds:
-        embedding = runtime.cache.find(image, runtime.segmenter, model=runtime.name, in_memory=in_memory)
-    if embedding is None:
-        prompts.check_inside(image.width, image.height)  # before it is encoded in vain
-        return None
-    return runtime.prepare(image, prompts, embedding=embedding)
 
 
 def _identity(image: Image) -> str:
