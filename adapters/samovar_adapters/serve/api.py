@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import blake3
-
 from samovar.automatic import AutomaticOptions
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
@@ -88,10 +86,9 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
 
 def _keep(pictures: Pictures, data: bytes) -> tuple[str, Image]:
     """The picture under its content's digest, which no client can choose or guess."""
-    key = blake3.blake3(data).hexdigest()
     image = Image(data, name="picture")
-    _ = image.width  # what is no picture is not kept
-    return key, pictures.put(key, data, "picture")
+    key = image.file_digest() or image.digest
+    return key, pictures.put(key, image, len(data))
 
 
 class _Wanted:

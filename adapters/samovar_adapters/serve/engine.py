@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import blake3
 import numpy as np
 
 from samovar.protocols import DecodeOptions
@@ -332,5 +331,4 @@ def _segment_something(runtime: Runtime) -> None:
 
 def _identity(image: Image) -> str:
     """What tells the picture from others. Raises ImageError."""
-    data = image.file_bytes()
-    return image.digest if data is None else blake3.blake3(data).hexdigest()
+    return image.file_digest() or image.digest

@@ -15,8 +15,8 @@ __all__ = ["Pictures"]
 
 @dataclass(frozen=True)
 class _Kept:
-    data: bytes
-    name: str
+    image: Image
+    size: int
     since: float
 
 
@@ -34,16 +34,17 @@ class Pictures:
         self._size = 0
         self._lock = threading.Lock()
 
-    def put(self, key: str, data: bytes, name: str) -> Image:
-        """Keep the encoded file `data`; a fresh `Image` of it, not yet decoded."""
+    def put(self, key: str, image: Image, size: int) -> Image:
+        """Keep the file of `image`, of `size` bytes, if it is a picture; what to use of it. Raises ImageError."""
+        fresh = image.undecoded()
         with self._lock:
             self._drop(key)
-            if len(data) <= self.budget:
-                self._kept[key] = _Kept(data, name, self._clock())
-                self._size += len(data)
+            if size <= self.budget:
+                self._kept[key] = _Kept(fresh, size, self._clock())
+                self._size += size
             while self._size > self.budget:
                 self._drop(next(iter(self._kept)))
-        return Image(data, name=name)
+        return image
 
     def get(self, key: str) -> Image | None:
         """The picture, if it is still there and young enough."""
@@ -55,9 +56,9 @@ class Pictures:
                 self._drop(key)
                 return None
             self._kept.move_to_end(key)
-        return Image(kept.data, name=kept.name)  # a new one: pixels live as long as the Image that decoded them
+        return kept.image.undecoded()
 
     def _drop(self, key: str) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._size -= len(kept.data)
+            self._size -= kept.size

@@ -268,10 +268,10 @@ class Cache:
 
     def _pixels(self, image: Image, *, decode: bool) -> str | None:
         """The digest of the image's pixels; None if only decoding could tell and `decode` is False."""
-        data = image.file_bytes()
-        if data is None:
+        file = image.file_digest()
+        if file is None:
             return image.digest
-        alias = alias_key(data, image.decoder)
+        alias = alias_key(file, image.decoder)
         pixels = self._aliases.get(alias)
         if pixels is None and decode:
             pixels = image.digest

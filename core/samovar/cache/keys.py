@@ -36,12 +36,11 @@ def entry_key(pixels: str, fingerprint: str, precision: str) -> str:
     )
 
 
-def alias_key(file_bytes: bytes, decoder: str) -> str:
+def alias_key(file: str, decoder: str) -> str:
     """The key under which the pixel digest of an encoded picture is remembered.
 
     Args:
-        file_bytes: the whole file.
+        file: digest of the whole file (`Image.file_digest`).
         decoder: identifies what turns the file into pixels; another decoder may give other pixels.
     """
-    # Hashing the file on its own first keeps the one large input on BLAKE3's fast path, without a copy.
-    return fields_digest(b"samovar alias", str(SCHEMA).encode(), decoder.encode(), blake3(file_bytes).digest())
+    return fields_digest(b"samovar alias", str(SCHEMA).encode(), decoder.encode(), bytes.fromhex(file))

@@ -173,12 +173,13 @@ class Image:
     def _measure(self) -> tuple[int, int]:
         if self._original is not None:
             return self._original._measure()
-        with self._lock:
-            if self._size is None and self._pixels is None and self._encoded is not None:
-                from samovar.image.decode import read_size
+        if self._size is None and self._encoded is not None:
+            with self._lock:
+                if self._size is None:
+                    from samovar.image.decode import read_size
 
-                with self._encoded.open() as stream:
-                    self._size = read_size(stream, self._label, self._max_pixels)
+                    with self._encoded.open() as stream:
+                        self._size = read_size(stream, self._label, self._max_pixels)
         return self._size or (self.pixels.shape[1], self.pixels.shape[0])
 
     @property
@@ -196,29 +197,46 @@ class Image:
             self._digest = pixels_digest(self.pixels)
         return self._digest
 
-    def file_bytes(self) -> bytes | None:
-        """The encoded file that `pixels` are, or will be, decoded from: a hash of it stands for the pixels.
+    def file_digest(self) -> str | None:
+        """BLAKE3 (64 hex digits) of the encoded file that `pixels` are or will be decoded from; it stands for them.
 
         None for arrays, tensors, Pillow images and crops, and for a file that has changed or gone since it was
         decoded. Before decoding, raises ImageError for a file or URL that cannot be read.
         """
         if self._original is not None:
-            return self._original.file_bytes()
+            return self._original.file_digest()
         if self._encoded is None:
             return None
         with self._lock:
             if self._pixels is None:
-                return self._encoded.read()
+                return self._encoded.digest()
             try:
-                data = self._encoded.read()
+                digest = self._encoded.digest()
             except ImageError:
                 return None
             self._encoded.release()
-            return data
+            return digest
+
+    def undecoded(self) -> Image:
+        """The same file as a picture of its own, for whoever keeps pictures but not their pixels. Raises ImageError.
+
+        What is known of the file is known to both; pixels live as long as the image that decoded them. Of what did not
+        come from a file it is the image itself.
+        """
+        if self._original is not None:
+            return self._original.undecoded()
+        if self._encoded is None:
+            return self
+        self._measure()
+        image = Image.__new__(Image)
+        for field in _FIELDS:
+            setattr(image, field, getattr(self, field))
+        image._lock, image._encoded, image._pixels = threading.Lock(), self._encoded.again(), None
+        return image
 
     @property
     def decoder(self) -> str:
-        """Identifies how `file_bytes` become `pixels`: with equal ones, equal files give equal pixels."""
+        """Identifies how a file becomes `pixels`: with equal ones, equal files give equal pixels."""
         if self._original is not None:
             return self._original.decoder
         from samovar.image.decoder import decoder_id

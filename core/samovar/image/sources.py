@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from blake3 import blake3
 
 from samovar.errors import ImageError
 from samovar.image.fetch import fetch, is_url, name_of_url, parse_data_url
@@ -34,8 +37,14 @@ class EncodedSource(Protocol):
     def read(self) -> bytes:
         """All bytes. `open` gives these same bytes until `release`. Raises ImageError."""
 
+    def digest(self) -> str:
+        """BLAKE3 (64 hex digits) of what `read` gives; worked out once if that stays in memory. Raises ImageError."""
+
     def release(self) -> None:
         """Drop what `read` keeps in memory, if it can be had again."""
+
+    def again(self) -> EncodedSource:
+        """The same bytes for another `Image`, once they were read from. Neither waits for the other."""
 
 
 class BytesSource:
@@ -47,6 +56,7 @@ class BytesSource:
         self.label = label
         self.name = label
         self._data = data
+        self._digest: str | None = None
 
     def open(self) -> BinaryIO:
         return io.BytesIO(self._data)
@@ -54,8 +64,15 @@ class BytesSource:
     def read(self) -> bytes:
         return self._data
 
+    def digest(self) -> str:
+        self._digest = self._digest or blake3(self._data).hexdigest()
+        return self._digest
+
     def release(self) -> None:
         pass  # the only copy
+
+    def again(self) -> BytesSource:
+        return self
 
 
 class UrlSource:
@@ -68,6 +85,7 @@ class UrlSource:
         self.name = name_of_url(url)
         self._url = url
         self._data: bytes | None = None
+        self._digest: str | None = None
 
     def open(self) -> BinaryIO:
         return io.BytesIO(self.read())
@@ -77,8 +95,15 @@ class UrlSource:
             self._data = fetch(self._url, label=self.label)
         return self._data
 
+    def digest(self) -> str:
+        self._digest = self._digest or blake3(self.read()).hexdigest()
+        return self._digest
+
     def release(self) -> None:
         pass  # fetching again could give another picture
+
+    def again(self) -> UrlSource:
+        return self  # has been fetched
 
 
 class FileSource:
@@ -108,8 +133,14 @@ class FileSource:
                     raise self._unreadable(error) from error
         return self._held
 
+    def digest(self) -> str:
+        return blake3(self.read()).hexdigest()
+
     def release(self) -> None:
         self._held = None
+
+    def again(self) -> FileSource:
+        return copy.copy(self)
 
     def _open(self) -> BinaryIO:
         try:

@@ -47,7 +47,7 @@ def test_every_field_of_an_entry_key_counts() -> None:
 
 
 def test_an_alias_depends_on_the_decoder() -> None:
-    assert alias_key(b"file", "Pillow 10") != alias_key(b"file", "Pillow 11")
+    assert alias_key("ab" * 32, "Pillow 10") != alias_key("ab" * 32, "Pillow 11")
 
 
 def test_wide_and_tall_pictures_of_the_same_bytes_differ(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote_from_bytes
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from PIL import Image as Pillow
 
 from samovar.errors import ImageError
@@ -149,21 +150,21 @@ def test_repr_reads_nothing(tmp_path: Path) -> None:
     assert repr(Image(PIXELS, name="a")) == "Image('a', 31×20)"
 
 
-def test_file_bytes_are_those_that_the_pixels_come_from(file: Path) -> None:
+def test_the_file_digest_is_of_the_bytes_that_the_pixels_come_from(file: Path) -> None:
     other = encoded(Pillow.fromarray(255 - PIXELS), "PNG")
     image = Image(file)
-    assert image.file_bytes() == PNG
+    assert image.file_digest() == blake3(PNG).hexdigest()
     file.write_bytes(other)
     np.testing.assert_array_equal(image.pixels, PIXELS)  # from the bytes that were handed out, not from the new file
-    assert image.file_bytes() is None
+    assert image.file_digest() is None
 
     image = Image(file)
     np.testing.assert_array_equal(image.pixels, 255 - PIXELS)
-    assert image.file_bytes() == other
+    assert image.file_digest() == blake3(other).hexdigest()
     file.write_bytes(PNG)
-    assert image.file_bytes() is None
+    assert image.file_digest() is None
     file.unlink()
-    assert image.file_bytes() is None
+    assert image.file_digest() is None
     np.testing.assert_array_equal(image.pixels, 255 - PIXELS)
 
 
@@ -175,10 +176,33 @@ def test_a_file_that_changes_between_header_and_pixels_is_refused(file: Path) ->
         _ = image.pixels
 
 
-def test_only_encoded_sources_have_file_bytes(file: Path) -> None:
-    assert Image(PNG).file_bytes() == PNG
-    assert Image(PIXELS).file_bytes() is None
-    assert Image(Pillow.open(file)).file_bytes() is None
-    assert Image(file).crop(0, 0, 5, 5).file_bytes() is None
+def test_only_encoded_sources_have_a_file_digest(file: Path) -> None:
+    assert Image(PNG).file_digest() == blake3(PNG).hexdigest()
+    assert Image(PIXELS).file_digest() is None
+    assert Image(Pillow.open(file)).file_digest() is None
+    assert Image(file).crop(0, 0, 5, 5).file_digest() is None
     with pytest.raises(ImageError, match="no such file"):
-        Image("missing.png").file_bytes()
+        Image("missing.png").file_digest()
+
+
+def test_an_undecoded_copy_knows_the_file_and_keeps_no_pixels() -> None:
+    image = Image(PNG, name="kept")
+    np.testing.assert_array_equal(image.pixels, PIXELS)
+    copy = image.undecoded()
+    assert copy._pixels is None
+    assert (copy.name, copy.width, copy.file_digest()) == ("kept", WIDTH, image.file_digest())
+    np.testing.assert_array_equal(copy.pixels, PIXELS)
+    assert image.undecoded()._pixels is None
+    with image._lock:  # as while somebody decodes it
+        assert image.undecoded().file_digest() == image.undecoded().file_digest()
+    array = Image(PIXELS)
+    assert array.undecoded() is array
+    with pytest.raises(ImageError):
+        Image(b"no picture").undecoded()
+
+
+def test_an_undecoded_copy_of_a_file_is_of_that_very_file(file: Path) -> None:
+    copy = Image(file).undecoded()
+    file.write_bytes(encoded(Pillow.fromarray(255 - PIXELS), "PNG"))
+    with pytest.raises(ImageError, match="a changed one"):
+        _ = copy.pixels
