@@ -118,7 +118,7 @@ def _alone(setting: Setting, quick: bool) -> Iterator[Row]:
     """One annotator: first clicks, later ones, and first ones after a restart; both backends' in turns."""
     few = setting.weights is not None or quick
     rounds, kept = (3, 40) if few else (30, 4)
-    seen = range(2 if few else 8)
+    seen = range(2 if quick else 4 if few else 8)
     with setting.backend("alone") as caching, setting.backend("off") as forgetful:
         with _counted("first", caching, forgetful) as row:
             for picture in seen:
