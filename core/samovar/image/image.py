@@ -224,7 +224,7 @@ class Image:
         come from a file it is the image itself.
         """
         if self._original is not None:
-            return self._original.undecoded()
+            return Image(self._original.undecoded(), name=self._name)
         if self._encoded is None:
             return self
         self._measure()

@@ -195,6 +195,9 @@ def test_an_undecoded_copy_knows_the_file_and_keeps_no_pixels() -> None:
     assert image.undecoded()._pixels is None
     with image._lock:  # as while somebody decodes it
         assert image.undecoded().file_digest() == image.undecoded().file_digest()
+    again = Image(image, name="again").undecoded()
+    assert (again.name, again.file_digest()) == ("again", image.file_digest())
+    assert again.pixels is not image.pixels
     array = Image(PIXELS)
     assert array.undecoded() is array
     with pytest.raises(ImageError):
