@@ -15,4 +15,5 @@ class Json(JSONResponse):  # type: ignore[misc]
 
     def render(self, content: Any) -> bytes:
         """UTF-8. Raises TypeError for what is not JSON."""
-        return orjson.dumps(content)
+        written: bytes = orjson.dumps(content)
+        return written
