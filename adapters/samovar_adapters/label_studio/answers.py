@@ -18,7 +18,6 @@ from samovar_adapters.label_studio.pictures import TaskPictures, reference_of
 from samovar_adapters.label_studio.prompts import read_context
 from samovar_adapters.label_studio.regions import regions
 from samovar_adapters.label_studio.videos import Videos
-from samovar_adapters.serve.engine import FEW
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -93,7 +92,7 @@ class Answers:
             return image, Prompts.of(asked)
 
         return await self._engine.answer(
-            read, lambda masks: self._drawn(masks, config, to_name, rotation), few=len(drawn) <= FEW
+            read, lambda masks: self._drawn(masks, config, to_name, rotation), count=len(drawn)
         )
 
     async def batch(self, tasks: Sequence[Mapping[str, Any]], config: Config) -> list[dict[str, Any]]:

@@ -55,7 +55,9 @@ class TaskPictures:
             fetching = self._fetching[reference] = asyncio.create_task(self._fetch(reference, task))
             fetching.add_done_callback(lambda done: self._forget(reference, done))
         data = await asyncio.shield(fetching)
-        return self._kept.put(reference, Image(data, name=_name(reference)), len(data))
+        image = Image(data, name=_name(reference))
+        self._kept.put(reference, image, len(data))
+        return image
 
     async def _fetch(self, reference: str, task: int | None) -> bytes:
         loop = asyncio.get_running_loop()

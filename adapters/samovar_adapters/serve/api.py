@@ -14,7 +14,6 @@ from samovar.image.fetch import parse_data_url
 from samovar.prompt_files import load_prompts
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_adapters.serve.engine import FEW, Engine
 from samovar_adapters.serve.openapi import document
 from samovar_adapters.serve.pictures import Pictures
 from samovar_adapters.serve.problems import NotFound
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from samovar.masks import Masks
     from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.engine import Engine
 
 __all__ = ["api_routes"]
 
@@ -58,7 +58,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
             lambda: (image, wanted.prompts()),
             lambda masks: wanted.answer(masks, began),
             DecodeOptions(multimask=wanted.flag("multimask")),
-            few=wanted.few,
+            count=len(wanted.given()),
         )
         return Json(answer)
 
@@ -88,7 +88,8 @@ def _keep(pictures: Pictures, data: bytes) -> tuple[str, Image]:
     """The picture under its content's digest, which no client can choose or guess."""
     image = Image(data, name="picture")
     key = image.file_digest() or image.digest
-    return key, pictures.put(key, image, len(data))
+    pictures.put(key, image, len(data))
+    return key, image
 
 
 class _Wanted:
@@ -114,17 +115,17 @@ class _Wanted:
             raise NotFound("no such picture here, or no longer; send it to /v1/embed again")
         return image
 
-    @property
-    def few(self) -> bool:
-        given = self.fields.get("prompts")
-        return isinstance(given, list) and len(given) <= FEW
-
-    def prompts(self) -> Prompts:
+    def given(self) -> list[Any]:
+        """The prompts as they came."""
         given = self.fields.get("prompts")
         if not isinstance(given, list):
             raise PromptError(f"prompts must be a list; got {type(given).__name__}")
         if len(given) > MAX_PROMPTS:
             raise PromptError(f"at most {MAX_PROMPTS} prompts a request; got {len(given)}; send several requests")
+        return given
+
+    def prompts(self) -> Prompts:
+        given = self.given()
         if any(isinstance(one, dict) and isinstance(one.get("mask"), str) for one in given):
             # In a file of prompts this would be the path of a picture, on this machine.
             raise PromptError("mask must be a COCO RLE object over HTTP; got a string")

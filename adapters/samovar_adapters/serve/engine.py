@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from samovar.prompts import Prompts
     from samovar.runtime import Prepared, Runtime
 
-__all__ = ["FEW", "Embedded", "Engine", "Limits"]
+__all__ = ["Embedded", "Engine", "Limits"]
 
 T = TypeVar("T")
 
-FEW = 4
-"""Prompts that are read and drawn in less time than it takes to wake another thread."""
+_FEW = 4  # prompts are read and drawn in less time than it takes to wake another thread
 
 _log = logging.getLogger("samovar.serve")
 
@@ -147,7 +146,7 @@ class Engine:
 
         Raises: as `Runtime.segment`; Busy when too much is waiting; TooSlow after `Limits.seconds`.
         """
-        return await self.answer(lambda: (image, prompts), lambda masks: masks, options, few=len(prompts) <= FEW)
+        return await self.answer(lambda: (image, prompts), lambda masks: masks, options, count=len(prompts))
 
     async def answer(
         self,
@@ -155,18 +154,18 @@ class Engine:
         draw: Callable[[Masks], T],
         options: DecodeOptions | None = None,
         *,
-        few: bool,
+        count: int,
     ) -> T:
         """What `draw` makes of the masks that are asked for. Both run off the event loop.
 
         Args:
             read: says what is asked for; may be called more than once. Of no prompts no image is encoded.
-            few: whether reading and drawing are done in no time. If so they are done where the masks are decoded:
-                waking another thread takes as long.
+            count: of what is asked for, more or less. A few are read and drawn where the masks are decoded: waking
+                another thread takes as long.
 
         Raises: as `segment`, and what `read` and `draw` raise.
         """
-        return await self._within(self._answer(read, draw, options or DecodeOptions(), few))
+        return await self._within(self._answer(read, draw, options or DecodeOptions(), count <= _FEW))
 
     async def embed(self, image: Image) -> Embedded:
         """Put the image's embedding into the cache. Raises ImageError, Busy and TooSlow."""

@@ -34,8 +34,8 @@ class Pictures:
         self._size = 0
         self._lock = threading.Lock()
 
-    def put(self, key: str, image: Image, size: int) -> Image:
-        """Keep the file of `image`, of `size` bytes, if it is a picture; what to use of it. Raises ImageError."""
+    def put(self, key: str, image: Image, size: int) -> None:
+        """Keep the file of `image`, of `size` bytes. Raises ImageError, and keeps nothing, if it is no picture."""
         fresh = image.undecoded()
         with self._lock:
             self._drop(key)
@@ -44,7 +44,6 @@ class Pictures:
                 self._size += size
             while self._size > self.budget:
                 self._drop(next(iter(self._kept)))
-        return image
 
     def get(self, key: str) -> Image | None:
         """The picture, if it is still there and young enough."""

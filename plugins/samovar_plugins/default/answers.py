@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .classify import classify, tidy
+from .classify import classify, family_of, tidy
 from .evidence import find_ways
-from .judging import JUDGED, judge, judge_rows
+from .judging import judge_rows
 from .membership import leaf_sums, members
 from .queries import Query
 from .scene import Scene
@@ -158,8 +158,8 @@ def answer(scene: Scene, query: Query, weights: Weights, multimask: bool) -> lis
     """The answers to one query, best-scored first: one, or up to three with `multimask`."""
     ambiguous = len(query.positive) == 1 and query.box is None and query.prior is None
     known = hypotheses(scene, query, weights, REFINED if multimask else int(ambiguous))
-    family = "mask" if query.prior is not None else "point" if query.box is None else "box"
-    score = judge(weights.get(f"judge_{family}", JUDGED), known.rows)
+    # Without a judge: how well each agrees with the plain verdict's probabilities.
+    score = weights.probabilities(f"judge_{family_of(query)}", known.rows, known.rows[:, 1])
     order = [int(score.argmax())]
     if multimask:
         belief = np.exp(_BELIEF * (score - score.max())).astype(np.float32)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .fitting import BOX_FEATURES, FEWEST, POINT_FEATURES, box_rows, point_rows
+from .fitting import FEWEST, box_rows, point_rows
 from .membership import holding, leaf_sums
-from .network import Layers, probabilities
 from .nodes import NODE_FEATURES
 from .queries import Query
 from .scene import Scene
@@ -43,18 +42,14 @@ class Candidates:
     area: NDArray[np.float32]
 
 
-def _judge(net: Layers | None, rows: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
-    return fallback if net is None else probabilities(net, rows)
-
-
-def _point_scores(scene: Scene, query: Query, net: Layers | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _point_scores(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     total = np.zeros(len(scene.pool_tree), np.float32)
     times = np.zeros(len(scene.pool_tree), np.float32)
     for (x, y), leaf in zip(query.positive, query.positive_leaves):
         chosen, rows = point_rows(scene, float(x), float(y), int(leaf))
         depth = np.minimum(rows[:, NODE_FEATURES + 1], 1)
         plain = 0.2 + 0.3 * depth + 0.3 * rows[:, 10] - 0.15 * rows[:, 13] + 0.1 * (rows[:, 12] - 1)
-        total[chosen] += _judge(net, rows, plain.astype(np.float32))
+        total[chosen] += weights.probabilities("candidate_point", rows, plain.astype(np.float32))
         times[chosen] += 1
     index = np.flatnonzero(times > 0)
     return index, total[index] / times[index]
@@ -66,9 +61,9 @@ def find_candidates(scene: Scene, query: Query, weights: Weights) -> Candidates:
         index, score = _prior_scores(scene, query.prior)
     elif query.box is not None:
         index, rows = box_rows(scene, query.box)
-        score = _judge(weights.get("candidate_box", BOX_FEATURES), rows, rows[:, NODE_FEATURES])
+        score = weights.probabilities("candidate_box", rows, rows[:, NODE_FEATURES])
     elif len(query.positive):
-        index, score = _point_scores(scene, query, weights.get("candidate_point", POINT_FEATURES))
+        index, score = _point_scores(scene, query, weights)
     else:
         index = np.arange(len(scene.pool_tree))
         score = scene.pool_features[:, 10].astype(np.float32)

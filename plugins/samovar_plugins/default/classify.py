@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .candidates import find_candidates
-from .columns import FIRST, SECOND
 from .evidence import Evidence, Ways, first_evidence, second_evidence
 from .graph import components
-from .network import Layers, probabilities
 from .queries import Query
 from .scene import Scene
 from .weights import Weights
@@ -28,16 +26,12 @@ def family_of(query: Query) -> str:
     return "point" if query.box is None else "box"
 
 
-def _apply(net: Layers | None, rows: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
-    return fallback if net is None else probabilities(net, rows)
-
-
 def first_verdict(scene: Scene, query: Query, evidence: Evidence, weights: Weights) -> NDArray[np.float32]:
     """n float32: each leaf's probability by its first evidence alone."""
     rows = evidence.rows
     plain = rows[:, 0] * 0.6 + 0.2 + 0.1 * np.tanh(rows[:, 12:16].sum(axis=1)) if query.prior is None else rows[:, 29]
     chance = np.zeros(len(scene.area), np.float32)
-    chance[evidence.active] = _apply(weights.get(f"{family_of(query)}_first", FIRST), rows, plain)
+    chance[evidence.active] = weights.probabilities(f"{family_of(query)}_first", rows, plain)
     return chance
 
 
@@ -47,7 +41,7 @@ def classify(scene: Scene, query: Query, ways: Ways, weights: Weights) -> tuple[
     chance = first_verdict(scene, query, evidence, weights)
     second = second_evidence(scene, evidence, chance)
     plain = chance[evidence.active]
-    chance[evidence.active] = _apply(weights.get(f"{family_of(query)}_second", SECOND), second, plain)
+    chance[evidence.active] = weights.probabilities(f"{family_of(query)}_second", second, plain)
     for leaf in query.positive_leaves:
         chance[leaf] = max(chance[leaf], np.float32(_SURE))
     for leaf in query.negative_leaves:

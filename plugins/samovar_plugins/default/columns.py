@@ -69,7 +69,7 @@ def first_columns(
         votes: 4×n: the vote, the best candidate's leaves, the softer and the sharper vote.
         place: middle x and y, half width and height, scale, root of the frame's area, 1 with a box, best score.
     """
-    out = np.zeros((active.shape[0], 34), np.float32)
+    out = np.zeros((active.shape[0], FIRST), np.float32)
     trees = joins_good.shape[0]
     middle_x, middle_y, half_x, half_y = place[0], place[1], place[2], place[3]
     scale, root, boxed = place[4], place[5], place[6]
@@ -147,7 +147,7 @@ def second_columns(
         ratios: 4×n: see `appearance.likelihood_ratios`.
     """
     width = first.shape[1]
-    out = np.empty((active.shape[0], width + 12), np.float32)
+    out = np.empty((active.shape[0], SECOND), np.float32)
     for k in range(active.shape[0]):
         i = active[k]
         row = out[k]

@@ -20,7 +20,6 @@ from .frame import Frame
 from .graph import adjacency, distances
 from .leaves import Borders, Leaves, count_leaves, find_borders
 from .merging import RECIPES, describe_borders, merge_leaves
-from .network import probabilities
 from .nodes import Tree, describe_nodes, lay_out
 from .regions import grow_regions
 from .weights import Weights
@@ -105,11 +104,8 @@ def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> 
     leaves = count_leaves(labels, n, channels)
     borders = find_borders(labels, n, channels.edges)
     features, plain = describe_borders(leaves, borders)
-    likely = weights.get("border_sizeless", len(SIZELESS))
-    if likely is None:
-        strength = np.clip(plain / 2, 0, 1).astype(np.float32)
-    else:
-        strength = probabilities(likely, np.ascontiguousarray(features[:, SIZELESS]))
+    by_hand = np.clip(plain / 2, 0, 1).astype(np.float32)
+    strength = weights.probabilities("border_sizeless", np.ascontiguousarray(features[:, SIZELESS]), by_hand)
     nets = {"none": None, "all": weights.border, "sizeless": weights.border_sizeless}
     trees = [lay_out(*merge_leaves(leaves, borders, recipe, nets[recipe.network], strength), n) for recipe in RECIPES]
     histogram = leaves.histogram / leaves.area[:, None]
@@ -119,7 +115,7 @@ def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> 
         "leaf_centre": leaves.centre,
         "leaf_box": leaves.box.astype(np.int16),
         "leaf_rim": leaves.rim.astype(np.float32),
-        "leaf_histogram": np.rint(histogram * 255).astype(np.uint8).T.copy(),
+        "leaf_histogram": np.rint(histogram * 255).astype(np.uint8).T,
         "border_first": borders.first.astype(np.uint16),
         "border_second": borders.second.astype(np.uint16),
         "border_length": borders.length,

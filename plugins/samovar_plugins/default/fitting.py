@@ -121,7 +121,7 @@ def _box_geometry(
 ) -> NDArray[np.float32]:
     """k×BOX_FEATURES: the candidates' own features, then how each side meets the box's."""
     base = about.shape[1]
-    out = np.empty((chosen.shape[0], base + 10), np.float32)
+    out = np.empty((chosen.shape[0], BOX_FEATURES), np.float32)
     wide, high = max(box[2] - box[0], np.float32(1)), max(box[3] - box[1], np.float32(1))
     for k in range(chosen.shape[0]):
         c = chosen[k]

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .evidence import Evidence
-from .network import Layers, probabilities
 from .queries import Query
 from .scene import Scene
 
-__all__ = ["JUDGED", "judge", "judge_rows"]
+__all__ = ["JUDGED", "judge_rows"]
 
 JUDGED = 24
 _CELLS = 64  # a mask's depth is measured on at most this many cells a side
@@ -151,8 +150,3 @@ def judge_rows(
         claimed = mass @ query.prior
         out[:, 23] = claimed / (area + scene.area @ query.prior - claimed + 1e-6)
     return out
-
-
-def judge(net: Layers | None, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """k float32 predicted IoUs; without a network, how well each answer agrees with its own leaf probabilities."""
-    return rows[:, 1].copy() if net is None else probabilities(net, rows)

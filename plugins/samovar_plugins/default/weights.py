@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import WeightsError
 
-from .network import Layers, unfold
+from .network import Layers, probabilities, unfold
 
 __all__ = ["Weights", "load_weights"]
 
@@ -45,12 +45,19 @@ class Weights:
             digest.update(net.tobytes())
         return digest.hexdigest()[:16]
 
-    def get(self, name: str, inputs: int) -> Layers | None:
-        """The network of that name, None when it was not fitted. Raises WeightsError if it has other inputs."""
-        known = self._layers.get((name, inputs))
-        if known is None and name in self.nets:
-            known = self._layers[name, inputs] = unfold(self.nets[name], inputs)
-        return known
+    def probabilities(self, name: str, rows: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network of that name says of rows×inputs; the fallback when it was not fitted.
+
+        Raises:
+            WeightsError: it has other inputs.
+        """
+        if name not in self.nets:
+            return fallback
+        inputs = rows.shape[1]
+        layers = self._layers.get((name, inputs))
+        if layers is None:
+            layers = self._layers[name, inputs] = unfold(self.nets[name], inputs)
+        return probabilities(layers, rows)
 
     @property
     def border(self) -> Net | None:

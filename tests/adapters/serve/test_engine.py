@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from samovar import Image, Masks, Prompt, Prompts, Runtime
 from samovar.errors import PromptError, WeightsError
+from samovar_adapters.serve.batching import Batcher
 from samovar_adapters.serve.engine import Engine, Limits
 from samovar_adapters.serve.problems import Busy, TooSlow
 from tests.adapters.serve.served import SlowRed, engine_of, flat
@@ -162,8 +164,8 @@ def test_a_few_clicks_on_an_embedded_image_are_read_decoded_and_drawn_in_one_thr
     async def ask() -> tuple[str, str]:
         engine = engine_of(FilledBoxes())
         await engine.embed(picture(51))
-        few = await engine.answer(read, lambda masks: thread(), few=True)
-        many = await engine.answer(read, lambda masks: thread(), few=False)
+        few = await engine.answer(read, lambda masks: thread(), count=1)
+        many = await engine.answer(read, lambda masks: thread(), count=100)
         await engine.close()
         return few, many
 
@@ -193,7 +195,7 @@ def test_what_cannot_be_drawn_fails_alone() -> None:
         engine = engine_of(FilledBoxes())
         image = picture(51)
         await engine.embed(image)
-        asking = [engine.answer(lambda: (image, BOX), draw, few=True) for draw in (len, fail, len)]
+        asking = [engine.answer(lambda: (image, BOX), draw, count=1) for draw in (len, fail, len)]
         answers = await asyncio.gather(*asking, return_exceptions=True)
         await engine.close()
         return list(answers)
@@ -201,6 +203,21 @@ def test_what_cannot_be_drawn_fails_alone() -> None:
     first, second, third = run(ask())
     assert (first, third) == (1, 1)
     assert isinstance(second, ValueError)
+
+
+def test_who_waits_for_threads_that_are_let_go_is_told() -> None:
+    async def ask() -> list[Any]:
+        busy = threading.Event()
+        pool = ThreadPoolExecutor(1)
+        pool.submit(busy.wait)
+        batcher: Batcher[int, int] = Batcher(list, pool, most=1)
+        asking = [asyncio.create_task(batcher.ask(question)) for question in (1, 2)]
+        await asyncio.sleep(0.05)
+        pool.shutdown(wait=False, cancel_futures=True)
+        busy.set()
+        return list(await asyncio.gather(*asking, return_exceptions=True))
+
+    assert [type(answer) for answer in run(ask())] == [asyncio.CancelledError] * 2
 
 
 def test_a_warm_up_rehearses_what_it_is_told_and_outlives_what_fails() -> None:
