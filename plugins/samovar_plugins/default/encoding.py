@@ -83,9 +83,9 @@ def _pool(
     table = table[where]
     table[:, 9] = persistence
     table[:, 12] = count
-    keep = np.concatenate(area)[where] <= _LARGEST * rows * cols
-    if not keep.any():
-        keep[:] = True
+    # A leaf stays however large it is (leaves come first): each place needs a candidate that holds it, also where a
+    # flat background is one leaf.
+    keep = (np.concatenate(area)[where] <= _LARGEST * rows * cols) | (where < len(leaves.area))
     where = where[keep]
     return {
         "pool_tree": np.concatenate(tree_of)[where],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import samovar
 from samovar import Image, Prompt
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
@@ -78,3 +80,44 @@ def test_a_box_around_a_flat_picture_is_filled(segmenter: DefaultSegmenter) -> N
     (embedding,) = segmenter.encode([Image(picture("flat", 100, 80))])
     masks = segmenter.decode([embedding], [Prompts.from_boxes([[20, 20, 80, 60]])], DecodeOptions())[0]
     assert masks.areas[0] > 0.8 * 60 * 40
+
+
+def dotted(kind: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A flat picture with one small thing on it, and where the thing is."""
+    pixels = np.full((400, 600, 3), 255, np.uint8)
+    ys, xs = np.ogrid[:400, :600]
+    thing = (xs - 300) ** 2 + (ys - 200) ** 2 < 30**2
+    colours = {"disc": (200, 30, 30), "scan": (0, 0, 0), "text": (0, 0, 0), "nodata": (90, 140, 60)}
+    if kind == "text":
+        strokes = cv2.putText(
+            np.zeros((400, 600), np.uint8), "one line", (200, 210), cv2.FONT_HERSHEY_SIMPLEX, 1.5, 1, 8
+        )
+        thing = strokes > 0
+    pixels[thing] = colours[kind]
+    if kind == "nodata":
+        pixels[~thing] = 0
+        pixels[thing] += np.random.default_rng(0).integers(0, 40, (int(thing.sum()), 3), dtype=np.uint8)
+    return pixels, thing
+
+
+@pytest.mark.parametrize("kind", ["disc", "scan", "text", "nodata"])
+def test_a_click_on_a_flat_background_finds_it_and_one_on_the_small_thing_finds_that(
+    segmenter: DefaultSegmenter, kind: str
+) -> None:
+    """The background is one region of nearly the whole picture, larger than any object is expected to be."""
+    pixels, thing = dotted(kind)
+    (embedding,) = segmenter.encode([Image(pixels)])
+    places = [(x, y) for y in np.linspace(3, 397, 9) for x in np.linspace(3, 597, 9)]
+    places = [(x, y) for x, y in places if not thing[int(y), int(x)]] + [(300.0, 200.0)] * (kind != "text")
+    masks = segmenter.decode([embedding], [Prompts.from_points(places)], DecodeOptions())[0].to_array()
+    for (x, y), mask in zip(places, masks, strict=True):
+        meant = thing if thing[int(y), int(x)] else ~thing
+        assert mask[int(y), int(x)], (x, y)
+        assert (mask & meant).sum() / (mask | meant).sum() > 0.8, (x, y)
+
+
+def test_everything_of_a_flat_picture_with_one_thing_is_found(segmenter: DefaultSegmenter) -> None:
+    pixels, thing = dotted("disc")
+    masks = samovar.Runtime(segmenter).segment_all(Image(pixels), pred_iou_thresh=0.3).to_array()
+    assert max((mask & thing).sum() / (mask | thing).sum() for mask in masks) > 0.8
+    assert max((mask & ~thing).sum() / (mask | ~thing).sum() for mask in masks) > 0.95
