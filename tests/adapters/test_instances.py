@@ -18,7 +18,7 @@ from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
 from samovar_adapters.instances import Columns, to_prompts
-from samovar_adapters.instances.source import InstanceFiles
+from samovar_adapters.instances.prompts import InstanceFiles
 
 LEFT, RIGHT = [10, 10, 60, 90], [40, 10, 95, 90]  # two people, one before the other
 POSES = [[[30, 20], [30, 50], [30, 80]], [[75, 20], [50, 50], [75, 80]]]

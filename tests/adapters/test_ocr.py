@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samovar import Masks
 from samovar.errors import InputError
 from samovar_adapters.ocr import TextLine, text_mask, to_prompts
-from samovar_adapters.ocr.centreline import centre_line
+from samovar_adapters.text import centre_line
 
 
 def arc(radius: float, thickness: float, degrees: float) -> NDArray[np.float64]:

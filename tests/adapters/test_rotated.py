@@ -14,7 +14,7 @@ from samovar.errors import InputError
 from samovar.testing import MaskSinkTests
 from samovar.testing.sinks import SinkFactory
 from samovar_adapters.rotated import Convention, corners, rotated_boxes, turned
-from samovar_adapters.rotated.dota import DotaSink
+from samovar_adapters.rotated.boxes import DotaSink
 
 RANGES: dict[Convention, tuple[float, float]] = {"le90": (-90, 90), "le135": (-45, 135), "oc": (-90, 0)}
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 import samovar
 from samovar import Image, Masks
-from samovar_adapters.mmdet import Masker
-from samovar_adapters.mmdet.options import MaskOptions
+from samovar_adapters.mmdet import Masker, MaskOptions
 from samovar_adapters.rotated import Convention, corners, rotated_boxes, turned
 
 _version, mmdet.__version__ = mmdet.__version__, "3.1.0"  # it refuses later ones, too

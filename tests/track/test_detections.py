@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision
+from supervision.detection.compact_mask import CompactMask
 
 import samovar
 from samovar import Image, Masks, Prompt, Prompts, Runtime
@@ -113,8 +114,24 @@ def test_detections_go_in_and_come_out() -> None:
     assert len(out) == 2, "the empty one is left out"
     assert (out.tracker_id.tolist(), out.data["samovar_id"].tolist()) == ([1, 2], ["a", "b"])
     assert (out.data["class_name"].tolist(), out.class_id.tolist()) == (["dog", ""], [0, 1])
+    assert isinstance(out.mask, CompactMask)
     assert np.array_equal(out.mask, masks[:2].to_array())
+    assert np.array_equal(to_detections(masks[:2], dense=True).mask, masks[:2].to_array())
     assert out.confidence.tolist() == [0.5, 0.25]
     assert len(to_detections(Masks.empty(4, 4))) == 0
     with pytest.raises(InputError, match="some of both"):
         to_detections(masks[:2].replace(ids=[1, None]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (40, 60)])
+def test_compact_masks_are_the_masks(shape: tuple[int, int]) -> None:
+    drawn = np.random.default_rng(1).random((12, *shape)) < np.linspace(0.02, 1, 12)[:, None, None]
+    masks = Masks.from_array(drawn)[Masks.from_array(drawn).areas > 0]
+    found = to_detections(masks.replace(labels=["a"] * len(masks)))
+    assert np.array_equal(np.asarray(found.mask), masks.to_array())
+    assert found.mask.area.tolist() == masks.areas.tolist()
+    assert np.array_equal(np.asarray(found[1:].mask), masks[1:].to_array()), "what users do with detections goes on"
+    assert np.array_equal(
+        found.with_nms(0.5, class_agnostic=True).xyxy,
+        to_detections(masks, dense=True).with_nms(0.5, class_agnostic=True).xyxy,
+    )

@@ -1,4 +1,4 @@
-"""Whatever other tools say of people and things in a picture (boxes, key points, ids) as prompts."""
+"""Whatever other tools say of people and things in an image (boxes, key points, ids) as prompts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
-    from samovar_adapters.instances.columns import Columns
-    from samovar_adapters.instances.prompts import to_prompts
+    from samovar_adapters.instances.prompts import Columns, to_prompts
 
-_HOME = {"Columns": "columns", "to_prompts": "prompts"}
+_HOME = {"Columns": "prompts", "to_prompts": "prompts"}
 
 __all__ = ["Columns", "to_prompts"]
 

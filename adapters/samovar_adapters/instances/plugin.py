@@ -13,7 +13,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
     return (
         PromptSourceSpec(
             "instances",
-            "samovar_adapters.instances.source:InstanceFiles",
+            "samovar_adapters.instances.prompts:InstanceFiles",
             "boxes, key points and ids that another tool wrote: MMPose's JSON files, MOT text",
             gives=("box", "points"),
             argument="FOLDER|FILE.txt",

@@ -1,17 +1,30 @@
-"""Instances as prompts: key points speak for their own person and against the neighbours."""
+"""What other tools say of people and things in an image, as prompts: out of their objects, and out of their files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.errors import InputError, PromptError
+from samovar.image import Image
 from samovar.prompts import Prompt, Prompts
-from samovar_adapters.instances.columns import Columns
 
-__all__ = ["to_prompts"]
+__all__ = ["Columns", "InstanceFiles", "to_prompts"]
+
+# What MMDetection, MMPose, MMTracking, supervision and plain dictionaries call the same thing.
+_INSIDE = ("pred_track_instances", "pred_instances")  # a tracked frame keeps its detector's, without ids, too
+_BOXES = ("bboxes", "boxes", "xyxy", "bbox")
+_KEYPOINTS = ("keypoints",)
+_VISIBLE = ("keypoint_scores", "keypoints_visible", "keypoint_confidence")
+_IDS = ("instances_id", "track_ids", "tracker_id", "ids", "id")
+_LABELS = ("label_names", "labels", "class_id", "label")
 
 _CLEAR = 0.1  # of a box's longer side: nearer than this to a point of one's own, a neighbour's point says nothing
 
@@ -95,3 +108,199 @@ def _against(
     clear = distance[nearest] > _CLEAR * (box[2:] - box[:2]).max()
     taken: NDArray[np.float32] = theirs[nearest[clear][:most]]
     return taken
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What is known of N instances; None for what is not.
+
+    Attributes:
+        boxes: N×4 float32, x1 y1 x2 y2 in pixels.
+        keypoints: N×K×2 float32, (x, y) in pixels.
+        visible: N×K float32, how sure the tool is of each key point.
+        ids: N integers or strings.
+        labels: N strings.
+    """
+
+    boxes: NDArray[np.float32] | None
+    keypoints: NDArray[np.float32] | None
+    visible: NDArray[np.float32] | None
+    ids: tuple[int | str, ...] | None
+    labels: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, instances: Any, names: Sequence[str] = ()) -> Columns:
+        """The columns of any object, or dictionary, with attributes of the usual names.
+
+        Args:
+            instances: an `InstanceData`; a `PoseDataSample` or `DetDataSample` around one; the `TrackDataSample` of a
+                single frame, as `inference_mot` gives it; a dictionary of columns; or a list of dictionaries, one an
+                instance, as MMPose's inferencer writes them.
+            names: what numeric labels stand for.
+
+        Raises:
+            InputError: neither boxes nor key points, columns of different lengths, a column of another shape, or the
+                tracks of several frames.
+        """
+        if isinstance(instances, (list, tuple)):
+            instances = _joined(instances)
+        frames = _get(instances, ("video_data_samples",))
+        if frames is not None:
+            if not isinstance(frames, (list, tuple)) or len(frames) != 1:
+                raise InputError(f"expected the instances of one frame; got {_count(frames)}; pass sample[i]")
+            instances = frames[0]
+        inner = _get(instances, _INSIDE)
+        instances = instances if inner is None else inner
+        boxes = _array(_get(instances, _BOXES), (4,), "boxes")
+        keypoints = _array(_get(instances, _KEYPOINTS), (None, 2), "keypoints")
+        if boxes is None and keypoints is None:
+            raise InputError(f"expected instances with bboxes or keypoints; got {type(instances).__name__} without")
+        visible = _array(_get(instances, _VISIBLE), (None,), "keypoint_scores")
+        ids, labels = _column(instances, _IDS, "ids"), _column(instances, _LABELS, "labels")
+        found = cls(
+            boxes,
+            keypoints,
+            visible,
+            None if ids is None else tuple(ids),
+            None if labels is None else tuple(_label(value, names) for value in labels),
+        )
+        lengths = {name: len(column) for name, column in vars(found).items() if column is not None}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{count} {name}" for name, count in lengths.items())
+            raise InputError(f"expected one entry an instance in every column; got {told}")
+        return found
+
+    def __len__(self) -> int:
+        column = self.keypoints if self.boxes is None else self.boxes
+        return 0 if column is None else len(column)
+
+
+def _get(instances: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        value = instances.get(name) if isinstance(instances, Mapping) else getattr(instances, name, None)
+        if value is not None:
+            return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    return None
+
+
+def _array(value: Any, shape: tuple[int | None, ...], name: str) -> NDArray[np.float32] | None:
+    """N×`shape` float32, where None is any length; for no instances whatever came."""
+    if value is None:
+        return None
+    value = getattr(value, "tensor", value)  # MMDetection's HorizontalBoxes
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} must be numbers, one row an instance; got {value!r:.60}") from error
+    if array.ndim == len(shape) + 2 and array.shape[1] == 1:  # MMPose's JSON has each box in a list of its own
+        array = array[:, 0]
+    if not len(array):
+        return np.zeros((0, *(size or 0 for size in shape)), np.float32)
+    if array.ndim != len(shape) + 1 or any(want not in (None, got) for want, got in zip(shape, array.shape[1:])):
+        wanted = "×".join(["N", *("K" if size is None else str(size) for size in shape)])
+        raise InputError(f"{name} must be {wanted}; got shape {array.shape}")
+    return array
+
+
+def _column(instances: Any, names: Sequence[str], name: str) -> list[Any] | None:
+    value = _get(instances, names)
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.zeros(())
+    if array.ndim != 1:
+        raise InputError(f"{name} must be one per instance; got {value!r:.60}")
+    entries: list[Any] = array.tolist()
+    return entries
+
+
+def _count(frames: Any) -> str:
+    return f"{len(frames)} frames" if isinstance(frames, (list, tuple)) else repr(frames)[:60]
+
+
+def _joined(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Columns of rows; a column that some row lacks is left out."""
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise InputError("a list of instances must be one dictionary an instance")
+    if not rows:
+        return {"bboxes": []}
+    return {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
+
+
+def _label(value: Any, names: Sequence[str]) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"labels must be numbers or text; got {value!r:.60}") from None
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+class InstanceFiles:
+    """What MMPose's inferencer (`--pred-out-dir`) or a tracker wrote of each image. Any number of threads may use it.
+
+    A folder has one JSON file per image, named like it: a list of dictionaries with `keypoints`, `keypoint_scores`
+    and `bbox`, or a dictionary of columns, or either under "instances". A text file is a tracker's, in the format of
+    the MOT challenge (frame, id, left, top, width, height, …): it belongs to the images whose names are frame numbers,
+    such as 000001.jpg. An image that nothing was written of gives no prompts.
+
+    Args:
+        path: the folder or the text file.
+
+    Raises:
+        InputError: no such folder or file, or a text file of another format; names the line.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        if not path:
+            raise InputError("instances needs a folder of JSON files or a MOT text file; write instances=PATH")
+        self._path = Path(path)
+        if not self._path.exists():
+            raise InputError(f"{path}: expected a folder of JSON files or a MOT text file; there is none")
+        self._frames = None if self._path.is_dir() else _mot(self._path)
+
+    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
+        """The instances of each image. Raises InputError for a file that is malformed."""
+        if requests is not None:
+            raise PromptError("instances answers no requests; lower prompts with another source")
+        return [self._of(image) for image in images]
+
+    def _of(self, image: Image) -> Prompts:
+        stem = Path(image.name).stem
+        if self._frames is not None:
+            found: Any = self._frames.get(int(stem), {"bboxes": []}) if stem.isdecimal() else {"bboxes": []}
+            return to_prompts(found, image.width, image.height)
+        file = self._path / f"{stem}.json"
+        if not file.is_file():
+            return Prompts.from_boxes([])
+        try:
+            found = json.loads(file.read_bytes())
+            if isinstance(found, dict) and "instances" in found:
+                found = found["instances"]
+            return to_prompts(found, image.width, image.height)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{file}: {error}") from error
+
+
+def _mot(path: Path) -> dict[int, dict[str, list[Any]]]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    frames: dict[int, dict[str, list[Any]]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            frame, ident, left, top, width, height = map(float, line.split(",")[:6])
+        except ValueError:
+            frame = ident = left = top = width = height = math.nan
+        if not all(map(math.isfinite, (frame, ident, left, top, width, height))):
+            raise InputError(f"{path}:{number}: expected frame,id,left,top,width,height,…; got {line!r:.60}")
+        columns = frames.setdefault(int(frame), {"bboxes": [], "ids": []})
+        columns["bboxes"].append((left, top, left + width, top + height))
+        columns["ids"].append(int(ident))
+    return frames

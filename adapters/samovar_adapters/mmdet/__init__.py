@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
-    from samovar_adapters.mmdet.hook import SamovarMaskHook
-    from samovar_adapters.mmdet.masker import Masker
-    from samovar_adapters.mmdet.script import with_masks
+    from samovar_adapters.mmdet.hook import SamovarMaskHook, with_masks
+    from samovar_adapters.mmdet.masker import Masker, MaskOptions
 
-_HOME = {"Masker": "masker", "SamovarMaskHook": "hook", "with_masks": "script"}
+_HOME = {"MaskOptions": "masker", "Masker": "masker", "SamovarMaskHook": "hook", "with_masks": "hook"}
 
-__all__ = ["Masker", "SamovarMaskHook", "with_masks"]
+__all__ = ["MaskOptions", "Masker", "SamovarMaskHook", "with_masks"]
 
 __getattr__ = lazy(__name__, _HOME)

@@ -13,7 +13,7 @@ from samovar.device import choose_device
 from samovar.errors import InputError, UnknownNameError
 from samovar.image import Image
 from samovar.prompts import Prompt, Prompts
-from samovar_adapters.mmdet.argument import FAILURES, fraction, parse, reason
+from samovar_adapters.openmmlab import FAILURES, fraction, parse_argument, reason
 
 __all__ = ["DetectorBoxes"]
 
@@ -40,7 +40,7 @@ class DetectorBoxes:
     def __init__(self, argument: str | None) -> None:
         from mmdet.apis import init_detector
 
-        given = parse("mmdet", argument, ("config", "checkpoint"), ("text", "score_thr", "device"))
+        given = parse_argument("mmdet", argument, ("config", "checkpoint"), ("text", "score_thr", "device"))
         self._text = given.get("text")
         self._threshold = fraction("mmdet", "score_thr", given.get("score_thr", "0.3"))
         device = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmdet")

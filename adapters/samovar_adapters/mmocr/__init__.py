@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
-    from samovar_adapters.mmocr.lines import lines_of
+    from samovar_adapters.mmocr.source import lines_of
 
-_HOME = {"lines_of": "lines"}
+_HOME = {"lines_of": "source"}
 
 __all__ = ["lines_of"]
 

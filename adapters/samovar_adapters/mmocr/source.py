@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from samovar.device import choose_device
-from samovar.errors import InputError, PromptError
+from samovar.errors import InputError
 from samovar.image import Image
-from samovar.prompts import Prompts
-from samovar_adapters.mmdet.argument import FAILURES, fraction, parse, reason
-from samovar_adapters.mmocr.lines import lines_of
-from samovar_adapters.ocr.lines import TextLine, to_prompts
+from samovar_adapters.openmmlab import FAILURES, fraction, parse_argument, reason
+from samovar_adapters.text import TextLine, TextSource
 
-__all__ = ["MmocrText"]
+__all__ = ["MmocrText", "lines_of"]
 
 
-class MmocrText:
+class MmocrText(TextSource):
     """One prompt per piece of text, curved text included: its box, points along its centre line, its string as label.
 
     Without a recogniser the label is "text". Any number of threads may use it at once; they take turns.
@@ -32,10 +31,12 @@ class MmocrText:
         DeviceError: a device that this machine does not have.
     """
 
+    name = "mmocr"
+
     def __init__(self, argument: str | None) -> None:
         from mmocr.apis import MMOCRInferencer
 
-        given = parse("mmocr", argument, ("det", "rec"), ("det_weights", "rec_weights", "score_thr", "device"))
+        given = parse_argument("mmocr", argument, ("det", "rec"), ("det_weights", "rec_weights", "score_thr", "device"))
         self._threshold = fraction("mmocr", "score_thr", given.pop("score_thr", "0.3"))
         given["device"] = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmocr")
         try:
@@ -44,15 +45,36 @@ class MmocrText:
             raise InputError(f"mmocr: {argument} does not make a text detector: {reason(error)}") from error
         self._lock = threading.Lock()
 
-    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
-        """The text of each image. Raises ImageError for an image that cannot be read."""
-        if requests is not None:
-            raise PromptError("mmocr answers no requests; lower prompts with another source")
-        return [to_prompts(self.lines(image), image.width, image.height) for image in images]
-
     def lines(self, image: Image) -> list[TextLine]:
         """What it finds and reads on one image, with polygons and scores. Raises ImageError."""
         backwards = np.ascontiguousarray(image.pixels[:, :, ::-1])  # MMOCR takes arrays as BGR
         with self._lock:  # not by a call of it, which draws a progress bar on standard output
             (found,) = self._inferencer.postprocess(self._inferencer.forward([backwards]))["predictions"]
         return [line for line in lines_of(found) if line.score >= self._threshold]
+
+
+def lines_of(prediction: Any) -> list[TextLine]:
+    """The lines of one image's prediction.
+
+    Args:
+        prediction: a dictionary as `MMOCRInferencer` or `TextDetInferencer` gives it in its "predictions"; or a
+            `TextDetDataSample` or `TextSpottingDataSample`, or its `pred_instances`.
+
+    Raises:
+        InputError: a polygon that is none.
+    """
+    if isinstance(prediction, Mapping):
+        polygons = prediction.get("det_polygons", prediction.get("polygons", ()))
+        scores = prediction.get("det_scores", prediction.get("scores"))
+        texts = prediction.get("rec_texts", prediction.get("texts"))
+    else:
+        found = getattr(prediction, "pred_instances", prediction)
+        polygons, scores, texts = found.get("polygons", ()), found.get("scores"), found.get("texts")
+    return [
+        TextLine(polygon, str(_entry(texts, number, "")), float(_entry(scores, number, 1.0)))
+        for number, polygon in enumerate(polygons)
+    ]
+
+
+def _entry(column: Sequence[Any] | None, number: int, default: Any) -> Any:
+    return default if column is None or number >= len(column) else column[number]

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from samovar.errors import PromptError
 from samovar.image import Image
-from samovar.prompts import Prompts
-from samovar_adapters.ocr.level import level_of
-from samovar_adapters.ocr.lines import TextLine, to_prompts
+from samovar_adapters.text import TextLine, TextSource, level_of
 
 __all__ = ["RapidText"]
 
 
-class RapidText:
+class RapidText(TextSource):
     """One prompt per line of text, word or character; see `to_prompts`. Chinese, English and digits.
 
     Any number of threads may use it at once; they take turns at the engine, which uses all cores by itself.
@@ -28,6 +25,8 @@ class RapidText:
     Raises:
         UnknownNameError: another level.
     """
+
+    name = "rapidocr"
 
     def __init__(self, level: str | None = None) -> None:
         from rapidocr import RapidOCR
@@ -41,12 +40,6 @@ class RapidText:
             }
         )
         self._lock = threading.Lock()
-
-    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
-        """The text of each image, top to bottom. Raises ImageError for an image that cannot be read."""
-        if requests is not None:
-            raise PromptError("rapidocr answers no requests; lower prompts with another source")
-        return [to_prompts(self.lines(image), image.width, image.height) for image in images]
 
     def lines(self, image: Image) -> list[TextLine]:
         """What it reads on one image, with polygons and scores. Raises ImageError."""

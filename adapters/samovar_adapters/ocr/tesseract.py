@@ -12,11 +12,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from samovar.errors import MissingExtraError, PromptError, SamovarError
+from samovar.errors import MissingExtraError, SamovarError
 from samovar.image import Image
-from samovar.prompts import Prompts
-from samovar_adapters.ocr.level import level_of
-from samovar_adapters.ocr.lines import TextLine, to_prompts
+from samovar_adapters.text import TextLine, TextSource, level_of
 
 __all__ = ["TesseractText"]
 
@@ -26,7 +24,7 @@ _SURE = 0.5  # what it is less sure of are mostly textures taken for letters
 _PATIENCE = 120.0  # seconds an image
 
 
-class TesseractText:
+class TesseractText(TextSource):
     """One prompt per line of text or word; see `to_prompts`. Boxes are upright: it was made for scanned pages.
 
     Any number of threads may use it at once; each image is a process of its own. The languages are those of the
@@ -40,6 +38,8 @@ class TesseractText:
         UnknownNameError: another level.
     """
 
+    name = "tesseract"
+
     def __init__(self, level: str | None = None) -> None:
         self._level = level_of(level, "tesseract", ("lines", "words"))
         program = shutil.which("tesseract")
@@ -50,17 +50,11 @@ class TesseractText:
         languages = os.environ.get("TESSERACT_LANGUAGES", "eng")
         self._command = [program, "stdin", "stdout", "--psm", _SPARSE, "-l", languages, "tsv"]
 
-    def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
-        """The text of each image. Raises ImageError for one that cannot be read; SamovarError if the program fails."""
-        if requests is not None:
-            raise PromptError("tesseract answers no requests; lower prompts with another source")
-        return [to_prompts(self.lines(image), image.width, image.height) for image in images]
-
     def lines(self, image: Image) -> list[TextLine]:
-        """What it reads on one image, with boxes and scores. Raises as `prompts`."""
-        picture = cv2.imencode(".png", image.pixels[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        """What it reads on one image, with boxes and scores. Raises ImageError; SamovarError if the program fails."""
+        encoded = cv2.imencode(".png", image.pixels[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         try:
-            done = subprocess.run(self._command, input=picture, capture_output=True, timeout=_PATIENCE, check=False)
+            done = subprocess.run(self._command, input=encoded, capture_output=True, timeout=_PATIENCE, check=False)
         except subprocess.TimeoutExpired as error:
             raise SamovarError(f"{image.name}: tesseract took longer than {_PATIENCE:g} s; make it smaller") from error
         if done.returncode:

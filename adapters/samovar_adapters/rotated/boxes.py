@@ -1,16 +1,20 @@
-"""The three ways in which detectors of rotated objects name one and the same rectangle."""
+"""Masks as rotated boxes: the three ways in which detectors name one and the same rectangle, and DOTA's text."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import InputError
 from samovar.masks import Masks
+from samovar_adapters.formats.sink import ImageFileSink
 
-__all__ = ["Convention", "corners", "rotated_boxes", "turned"]
+if TYPE_CHECKING:
+    from samovar.image import Image
+
+__all__ = ["Convention", "DotaSink", "corners", "rotated_boxes", "turned"]
 
 Convention = Literal["le90", "le135", "oc"]
 """As MMRotate 1.x has them: "le90", the width is the longer side and the angle in [-90°, 90°); "le135", the same in
@@ -62,3 +66,32 @@ def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     centre = np.stack([x, y], axis=1)
     ring = [centre - along - across, centre + along - across, centre + along + across, centre - along + across]
     return np.stack(ring, axis=1).astype(np.float32)
+
+
+class DotaSink(ImageFileSink):
+    """DOTA's annotation text (Xia et al., 2018): one file for every image.
+
+    A line for every mask: x1 y1 x2 y2 x3 y3 x4 y4 category difficulty.
+    The corners are those of the smallest rotated rectangle around the mask, in pixels, clockwise. The category is the
+    label with its spaces turned into hyphens, as DOTA writes "small-vehicle", and "object" where there is none; the
+    difficulty is 0. Empty masks are left out.
+
+    Args:
+        path: a folder, made if missing, or a `.txt` file for one image.
+
+    Raises:
+        InputError: a path that cannot be written.
+    """
+
+    name = "dota"
+    suffix = ".txt"
+
+    def encode(self, key: str, image: Image, masks: Masks) -> bytes:
+        """The file's bytes."""
+        rings = corners(rotated_boxes(masks)).reshape(-1, 8)
+        lines = [
+            " ".join([*(f"{value:.1f}" for value in ring), "-".join((label or "object").split()), "0"])
+            for ring, label, area in zip(rings.tolist(), masks.labels, masks.areas)
+            if area
+        ]
+        return "".join(f"{line}\n" for line in lines).encode()

@@ -13,7 +13,7 @@ def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
     return (
         MaskSinkSpec(
             "dota",
-            "samovar_adapters.rotated.dota:DotaSink",
+            "samovar_adapters.rotated.boxes:DotaSink",
             "rotated boxes as DOTA text, one file per image",
             "",
             ".txt",

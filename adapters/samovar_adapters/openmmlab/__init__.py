@@ -1,4 +1,4 @@
-"""What follows the name of an OpenMMLab source on the command line."""
+"""What the sources of OpenMMLab's libraries share: their argument on the command line, and their failures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pickle import UnpicklingError
 
 from samovar.errors import InputError, UnknownNameError
 
-__all__ = ["FAILURES", "fraction", "parse", "reason"]
+__all__ = ["FAILURES", "fraction", "parse_argument", "reason"]
 
 FAILURES = (OSError, KeyError, TypeError, AttributeError, ValueError, SyntaxError, UnpicklingError)
 """What OpenMMLab's code raises for a config or a checkpoint that it can make nothing of."""
 
 
-def parse(source: str, argument: str | None, positions: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
+def parse_argument(
+    source: str, argument: str | None, positions: Sequence[str], settings: Sequence[str]
+) -> dict[str, str]:
     """`"CONFIG,CHECKPOINT,text=a cat"` as a dictionary: what has no "=" by position, the rest by name.
 
     Args:
