@@ -11,6 +11,7 @@
     ├── MissingExtraError (ImportError) an optional dependency is not installed
     ├── WeightsError                   a checkpoint is missing, torn or of another architecture
     ├── DeviceError                    the device asked for is not there or cannot do it
+    ├── HttpError                      of samovar.http: an address does not answer as it should
     ├── CacheError                     the cache folder cannot be used as asked
     └── Cancelled                      the caller asked for the work to stop
 

@@ -13,7 +13,8 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from samovar.errors import ImageError, InputError, SamovarError
-from samovar.image.fetch import parse_data_url, without_secrets
+from samovar.http import without_secrets
+from samovar.image import parse_data_url
 from samovar.sizes import format_bytes
 from samovar_adapters.label_studio.tokens import Token
 from samovar_adapters.serve.problems import BadGateway

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samovar.automatic import AutomaticOptions
 from samovar.errors import InputError, PromptError
-from samovar.image import Image
-from samovar.image.fetch import parse_data_url
+from samovar.image import Image, parse_data_url
 from samovar.prompt_files import load_prompts
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from samovar.image.bounds import DEFAULT_MAX_PIXELS
-from samovar.image.fetch import is_url, name_of_url
 from samovar.image.find import find_images, image_suffixes, is_pattern
 from samovar.image.image import Image, ImageLike
 from samovar.image.mask_file import read_mask
+from samovar.image.sources import is_url, name_of_url, parse_data_url
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -17,5 +17,6 @@ __all__ = [
     "is_pattern",
     "is_url",
     "name_of_url",
+    "parse_data_url",
     "read_mask",
 ]

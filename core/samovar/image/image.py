@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import ImageError
+from samovar.http import without_secrets
 from samovar.image.arrays import SupportsTensor, ValueRange, check_value_range, from_array, from_tensor
 from samovar.image.bounds import DEFAULT_MAX_PIXELS, pixel_bound
-from samovar.image.fetch import is_url, without_secrets
 from samovar.image.problem import problem
-from samovar.image.sources import BytesSource, EncodedSource, named, read_all
+from samovar.image.sources import BytesSource, EncodedSource, is_url, named, read_all
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -1,21 +1,42 @@
-"""Where encoded image bytes come from: a file, a URL, or bytes that the caller already has."""
+"""Where encoded image bytes come from: a file, a URL (http, https or data), or bytes that the caller already has."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import copy
 import io
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+from urllib.parse import unquote, unquote_to_bytes
 
 from blake3 import blake3
 
 from samovar.errors import ImageError
-from samovar.image.fetch import fetch, is_url, name_of_url, parse_data_url
+from samovar.http import Client, HttpError, TooSlowError, without_secrets
 from samovar.image.problem import problem
 
-__all__ = ["BytesSource", "EncodedSource", "FileSource", "UrlSource", "named", "read_all"]
+__all__ = [
+    "BytesSource",
+    "EncodedSource",
+    "FileSource",
+    "UrlSource",
+    "fetch",
+    "is_url",
+    "name_of_url",
+    "named",
+    "parse_data_url",
+    "read_all",
+]
+
+MAX_BYTES = 100_000_000
+SECONDS = 30.0
+
+# Two characters at least: `C:\photo.jpg` is a path. `data:` needs no slashes.
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+)://|data:", re.IGNORECASE)
 
 
 class EncodedSource(Protocol):
@@ -194,3 +215,54 @@ def read_all(stream: Any, label: str) -> bytes:
     if not isinstance(data, bytes):
         raise problem(label, "a binary file object", f"one that reads {type(data).__name__}", "open it with 'rb'")
     return data
+
+
+def is_url(source: object) -> bool:
+    """Whether `source` is a string that names a URL of any scheme, `data:` among them, rather than a path."""
+    return isinstance(source, str) and _SCHEME.match(source) is not None
+
+
+def name_of_url(url: str) -> str:
+    """What to call the image at `url`: the last part of its path, else its host; "image" for a data-URL."""
+    if url[:5].lower() == "data:":
+        return "image"
+    return unquote(without_secrets(url)).rstrip("/").rpartition("/")[2] or "image"
+
+
+def parse_data_url(url: str, label: str = "data-URL") -> bytes:
+    """The bytes of `data:[type][;base64],…`. Raises ImageError."""
+    head, comma, body = url.partition(",")
+    if not comma:
+        raise problem(label, "data:image/…;base64,…", "a data-URL without a comma", "check how it was made")
+    raw = unquote_to_bytes(body)
+    if not head.lower().rstrip().endswith(";base64"):
+        return raw
+    compact = b"".join(raw.split())
+    try:
+        return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
+    except binascii.Error as error:
+        raise problem(label, "base64", error, "encode the image file's bytes again") from error
+
+
+def fetch(url: str, *, label: str | None = None, max_bytes: int = MAX_BYTES, seconds: float = SECONDS) -> bytes:
+    """The body of `url`.
+
+    Args:
+        url: http or https.
+        label: starts the error messages; the URL without its secrets if not given.
+        max_bytes, seconds: bounds, as `samovar.http.Client` keeps them.
+
+    Raises:
+        ImageError: any failure, the bounds among them.
+    """
+    shown = without_secrets(url) if label is None else label
+    try:
+        client = Client("image", max_bytes=max_bytes, seconds=seconds)
+        response = client.get(url, headers={"Accept": "image/*,*/*;q=0.5"})
+    except HttpError as error:
+        advice = "download it and pass the file" if isinstance(error, TooSlowError) else error.advice
+        raise problem(shown, error.expected, error.got, advice) from error
+    if not response.ok:
+        status = f"status {response.status} {response.reason}"
+        raise problem(shown, "an image at this URL", status, "check the address")
+    return response.body
