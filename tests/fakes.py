@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from samovar import DecodeOptions, Embedding, Image, Masks, Prompts
-from samovar.kinds import Kind
+from samovar.types import Kind
 
 __all__ = ["FilledBoxes", "ListSink", "WordBoxes"]
 

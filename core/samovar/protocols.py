@@ -22,7 +22,7 @@ class DecodeOptions:
     Attributes:
         multimask: up to three masks a prompt (whole, part, sub-part), best-scored first; otherwise exactly one.
             Either way a text is answered with one mask an instance, best-scored first, by models that find them.
-        logits: keep `Masks.logits`, so that `masks[i].as_prompt()` refines exactly.
+        logits: keep `Masks.logits`, so that `Prompt.from_mask(masks[i])` refines exactly.
         stability_offset: when given, fill `Masks.stability`: the IoU of the mask thresholded this far above and
             below `mask_threshold`, in logit units, as in SAM's automatic mask generator.
         mask_threshold: logits above it are foreground.

@@ -95,7 +95,7 @@ class Runtime:
             image: anything `Image` takes: path, URL, bytes, PIL image, array, tensor.
             prompts: a `Prompt`, several, an N×4 array of boxes, an N×2 array of points, or `Prompts`.
             multimask: up to three masks a prompt, best-scored first, instead of the best one.
-            logits: keep low-res logits, so that `masks[i].as_prompt()` refines exactly.
+            logits: keep low-res logits, so that `Prompt.from_mask(masks[i])` refines exactly.
 
         Raises:
             ImageError: the image cannot be read.

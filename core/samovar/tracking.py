@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from samovar.cache import Cache
     from samovar.image import Image
     from samovar.masks import Masks
-    from samovar.prompts import Ident, Prompt, PromptsLike
+    from samovar.prompts import Prompt, PromptsLike
+    from samovar.types import ObjectId
 
 __all__ = ["Snapshot", "Tracker", "VideoSegmenter"]
 
@@ -40,10 +41,10 @@ class Tracker(Protocol):
     def add(self, prompts: PromptsLike) -> Masks:
         """Follow further objects from the latest frame on; returns the masks of all. Raises as `start`."""
 
-    def remove(self, ids: Iterable[Ident]) -> None:
+    def remove(self, ids: Iterable[ObjectId]) -> None:
         """Stop following these objects. Raises InputError for an id that is not followed."""
 
-    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+    def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
         """Put one object's mask in the latest frame right; returns the masks of all.
 
         What was learned of the object from here on builds on the correction. Raises InputError for an unknown id.

@@ -16,8 +16,8 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, PromptError
-from samovar.kinds import Kind
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.formats.coco import source, stream
 from samovar_adapters.formats.coco.sink import CocoSink
 from samovar_adapters.formats.coco.source import CocoSource

@@ -13,8 +13,8 @@ import pytest
 
 from samovar import Image, Prompts
 from samovar.errors import InputError, MissingExtraError, PromptError
-from samovar.kinds import Kind
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.faces.source import HaarFaces
 
 

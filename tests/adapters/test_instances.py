@@ -14,9 +14,9 @@ import pytest
 import samovar
 from samovar import Image
 from samovar.errors import InputError, PromptError
-from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.instances import Columns, to_prompts
 from samovar_adapters.instances.prompts import InstanceFiles
 

@@ -16,8 +16,8 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, PromptError
-from samovar.kinds import Kind
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.formats.labelme import source
 from samovar_adapters.formats.labelme.sink import LabelmeSink
 from samovar_adapters.formats.labelme.source import LabelmeSource

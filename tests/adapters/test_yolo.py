@@ -15,8 +15,8 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompts
 from samovar.errors import InputError
-from samovar.kinds import Kind
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.formats.yolo import source
 from samovar_adapters.formats.yolo.classes import names_in, to_yaml
 from samovar_adapters.formats.yolo.sink import YoloSink

@@ -121,3 +121,34 @@ def test_a_bad_prompt_is_refused_in_one_line(given: dict[str, Any], message: str
     with pytest.raises(PromptError, match=message) as caught:
         Prompt(**given)
     assert "\n" not in str(caught.value)
+
+
+def answer() -> Masks:
+    columns = {"labels": ["cup", "tea"], "ids": [1, 2]}
+    return Masks.from_array([MASK, ~MASK]).replace(logits=np.stack([LOGITS, -LOGITS]), **columns)  # type: ignore[arg-type]
+
+
+def test_a_mask_becomes_a_prompt_of_its_logits_or_else_its_pixels_with_label_and_id() -> None:
+    masks = answer()
+    prompt = Prompt.from_mask(masks[1])
+    assert isinstance(prompt.mask, np.ndarray)
+    np.testing.assert_array_equal(prompt.mask, -LOGITS)
+    assert (prompt.label, prompt.id) == ("tea", 2)
+    prompt = Prompt.from_mask(masks.replace(logits=None)[1])
+    assert isinstance(prompt.mask, Masks)
+    assert prompt.mask.same_as(masks[1])
+    prompt = Prompt.from_mask(MASK)
+    assert isinstance(prompt.mask, Masks)
+    assert (prompt.mask.same_as(masks[0]), prompt.label, prompt.id) == (True, None, None)
+    with pytest.raises(PromptError, match="a mask prompt is one mask; got 2; index it"):
+        Prompt.from_mask(masks)
+
+
+def test_a_mask_becomes_a_prompt_with_the_clicks_that_correct_it() -> None:
+    prompt = Prompt.from_mask(answer()[0], points=[(1, 2), (3.5, 1)], point_labels=[1, 0])
+    assert np.asarray(prompt.points).tolist() == [[1, 2], [3.5, 1]]
+    assert np.asarray(prompt.point_labels).tolist() == [1, 0]
+    assert (prompt.label, prompt.id) == ("cup", 1)
+    assert np.asarray(Prompt.from_mask(answer()[0], points=[(1, 2)]).point_labels).tolist() == [1]
+    with pytest.raises(PromptError):
+        Prompt.from_mask(answer()[0], points=[(1, 2)], point_labels=[1, 0])

@@ -17,9 +17,9 @@ from PIL import Image as Pillow
 import samovar
 from samovar import Image, Masks, Prompts
 from samovar.errors import PromptError, UnknownNameError
-from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.inpaint import text_masks
 from samovar_adapters.ocr import text_mask, to_prompts
 from samovar_adapters.ocr.rapid import RapidText

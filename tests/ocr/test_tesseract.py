@@ -14,9 +14,9 @@ import pytest
 import samovar
 from samovar import Image
 from samovar.errors import MissingExtraError, PromptError, SamovarError, UnknownNameError
-from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.ocr import text_mask
 from samovar_adapters.ocr.tesseract import TesseractText
 from tests.ocr.printed import Line, Printed, print_on

@@ -15,9 +15,9 @@ from mmengine.logging import HistoryBuffer
 import samovar
 from samovar import Image, Prompt, Prompts
 from samovar.errors import InputError, SamovarError, UnknownNameError
-from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.mmdet.source import DetectorBoxes
 from tests.commands import status_of
 from tests.openmmlab.dataset import CocoSet

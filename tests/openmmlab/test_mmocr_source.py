@@ -14,9 +14,9 @@ from mmocr.structures import TextDetDataSample
 
 from samovar import Image
 from samovar.errors import InputError
-from samovar.kinds import Kind
 from samovar.loading import open_source
 from samovar.testing import PromptSourceTests
+from samovar.types import Kind
 from samovar_adapters.mmocr import lines_of
 from samovar_adapters.mmocr.source import MmocrText
 from samovar_adapters.ocr import to_prompts

@@ -14,7 +14,7 @@ from samovar.image import Image
 from samovar.masks import Masks
 from samovar.masks.rasterize import Rule
 from samovar.prompts import Prompt, Prompts
-from samovar.prompts.prompt import Ident
+from samovar.types import ObjectId
 from samovar_adapters.formats.deepest import deepest
 
 __all__ = ["Annotation", "AnnotationSource", "Wanted"]
@@ -38,7 +38,7 @@ class Annotation:
 
     where: str
     label: str | None
-    id: Ident
+    id: ObjectId
     box: tuple[float, float, float, float] | None = None
     outline: Sequence[Any] | Mapping[str, Any] | Masks | None = None
     points: Sequence[tuple[float, float]] = ()

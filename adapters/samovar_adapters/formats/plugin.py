@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from samovar.kinds import Kind
 from samovar.plugins import MaskSinkSpec, PromptSourceSpec, hookimpl
+from samovar.types import Kind
 
 __all__ = ["register_mask_sinks", "register_prompt_sources"]
 

@@ -18,8 +18,9 @@ from samovar_adapters.label_studio.tracks import Box
 if TYPE_CHECKING:
     from samovar.image import Image
     from samovar.masks import Masks
-    from samovar.prompts import Ident, Prompts
+    from samovar.prompts import Prompts
     from samovar.runtime import Runtime
+    from samovar.types import ObjectId
     from samovar_adapters.video import Frame as VideoFrame
 
 __all__ = ["Followed", "follow_video"]
@@ -41,9 +42,9 @@ class Followed:
     """
 
     frame: Frame | None = None
-    boxes: dict[Ident, dict[int, Box | None]] = field(default_factory=dict)
-    labels: dict[Ident, str | None] = field(default_factory=dict)
-    scores: dict[Ident, list[float]] = field(default_factory=dict)
+    boxes: dict[ObjectId, dict[int, Box | None]] = field(default_factory=dict)
+    labels: dict[ObjectId, str | None] = field(default_factory=dict)
+    scores: dict[ObjectId, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     to_the_end: bool = False
 
@@ -58,7 +59,7 @@ class Followed:
             if seen:
                 self.scores.setdefault(ident, []).append(float(masks.scores[index]))
 
-    def score(self, ident: Ident) -> float:
+    def score(self, ident: ObjectId) -> float:
         """The mean of an object's scores."""
         return float(np.mean(self.scores.get(ident, [0.0])))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from samovar.kinds import Kind
 from samovar.plugins import MaskSinkSpec, PromptSourceSpec, hookimpl
+from samovar.types import Kind
 
 __all__ = ["register_commands", "register_mask_sinks", "register_prompt_sources"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from samovar.errors import InputError, MissingExtraError
 from samovar.masks import Masks
-from samovar.prompts import Ident, Prompts
+from samovar.prompts import Prompts
+from samovar.types import ObjectId
 
 if TYPE_CHECKING:
     import supervision
@@ -69,7 +70,7 @@ def to_detections(masks: Masks, *, dense: bool = False) -> supervision.Detection
     )
 
 
-def _numbers(ids: tuple[Ident, ...]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+def _numbers(ids: tuple[ObjectId, ...]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     if not ids or all(ident is None for ident in ids):
         return None
     if any(ident is None for ident in ids):

@@ -12,10 +12,11 @@ import numpy as np
 from samovar.errors import InputError, MissingExtraError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
+from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.protocols import PromptSource
 from samovar.runtime import Runtime
 from samovar.tracking import Snapshot
+from samovar.types import ObjectId
 
 __all__ = ["DetectionTracker", "associators"]
 
@@ -112,11 +113,11 @@ class DetectionTracker:
         """Not possible: raises InputError."""
         raise InputError("the detector says what is followed; nothing can be added")
 
-    def remove(self, ids: Iterable[Ident]) -> None:
+    def remove(self, ids: Iterable[ObjectId]) -> None:
         """Not possible: raises InputError."""
         raise InputError("the detector says what is followed; nothing can be removed")
 
-    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+    def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
         """Not possible: raises InputError."""
         raise InputError("the detector says what is followed; nothing can be corrected")
 

@@ -9,8 +9,8 @@ import click
 
 from samovar.cli.options import json_option
 from samovar.cli.table import aligned
-from samovar.kinds import KINDS
 from samovar.plugins import SegmenterSpec, load_plugins, requirement_of
+from samovar.types import KINDS
 
 if TYPE_CHECKING:
     from samovar.plugins import Claim

@@ -16,7 +16,7 @@ from samovar.errors import MaskError
 from samovar.masks.runs import Index, read_only
 
 if TYPE_CHECKING:
-    from samovar.prompts import Ident
+    from samovar.types import ObjectId
 
 __all__ = ["KEEP", "Columns", "Kept"]
 
@@ -37,7 +37,7 @@ class Columns:
     scores: NDArray[np.float32]
     prompt_index: NDArray[np.int64]
     labels: tuple[str | None, ...]
-    ids: tuple[Ident, ...]
+    ids: tuple[ObjectId, ...]
     logits: NDArray[np.float32] | None = None
     stability: NDArray[np.float32] | None = None
 
@@ -77,7 +77,7 @@ class Columns:
         scores: ArrayLike | Kept = KEEP,
         prompt_index: ArrayLike | Kept = KEEP,
         labels: Iterable[str | None] | Kept = KEEP,
-        ids: Iterable[Ident] | Kept = KEEP,
+        ids: Iterable[ObjectId] | Kept = KEEP,
         logits: ArrayLike | Kept | None = KEEP,
         stability: ArrayLike | Kept | None = KEEP,
     ) -> Columns:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from samovar.deprecation import warn_renamed
 from samovar.errors import MaskError
 from samovar.masks import clean, coco, dense, measure, merge, nms, polygons, rasterize, rotated, transform
 from samovar.masks.columns import KEEP, Columns, Kept
@@ -18,7 +19,8 @@ from samovar.masks.rasterize import Region, Rule
 from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty
 
 if TYPE_CHECKING:
-    from samovar.prompts import Ident, Prompt
+    from samovar.prompts import Prompt
+    from samovar.types import ObjectId
 
 __all__ = ["Masks"]
 
@@ -136,7 +138,7 @@ class Masks:
         *,
         scores: ArrayLike | Kept = KEEP,
         labels: Iterable[str | None] | Kept = KEEP,
-        ids: Iterable[Ident] | Kept = KEEP,
+        ids: Iterable[ObjectId] | Kept = KEEP,
         prompt_index: ArrayLike | Kept = KEEP,
         logits: ArrayLike | Kept | None = KEEP,
         stability: ArrayLike | Kept | None = KEEP,
@@ -172,7 +174,7 @@ class Masks:
         return self.columns.labels
 
     @property
-    def ids(self) -> tuple[Ident, ...]:
+    def ids(self) -> tuple[ObjectId, ...]:
         return self.columns.ids
 
     @property
@@ -275,22 +277,11 @@ class Masks:
             yield dense.crop_of(self.runs, index, box), box[0], box[1]
 
     def as_prompt(self, points: ArrayLike | None = None, point_labels: ArrayLike | None = None) -> Prompt:
-        """The one mask as a prompt: its logits if it has them, else its pixels; with its label and id.
-
-        Args:
-            points: K×2 clicks that correct it, `(x, y)` in pixels.
-            point_labels: K, 1 for object and 0 for background; all 1 if not given.
-
-        Raises:
-            MaskError: not exactly one mask.
-            PromptError: malformed points or labels.
-        """
+        """Deprecated: `Prompt.from_mask(mask, points, point_labels)`."""
         from samovar.prompts import Prompt
 
-        if len(self) != 1:
-            raise MaskError(f"a prompt is made of one mask; got {len(self)}; index them, e.g. masks[0].as_prompt()")
-        rough = self if self.logits is None else self.logits[0]
-        return Prompt(points=points, point_labels=point_labels, mask=rough, label=self.labels[0], id=self.ids[0])
+        warn_renamed("Masks.as_prompt()", "Prompt.from_mask(mask)")
+        return Prompt.from_mask(self, points, point_labels)
 
     # ------------------------------------------------------------------------------------------------- compared
 

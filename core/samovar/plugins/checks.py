@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 from samovar.errors import PluginError
-from samovar.kinds import KINDS, Kind
+from samovar.types import KINDS, Kind
 
 __all__ = [
     "Spec",

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from samovar.errors import PluginError
-from samovar.kinds import Kind
 from samovar.plugins.checks import (
     Spec,
     aliases,
@@ -22,6 +21,7 @@ from samovar.plugins.checks import (
     devices,
     kinds,
 )
+from samovar.types import Kind
 
 __all__ = ["CacheTierSpec", "MaskSinkSpec", "PromptSourceSpec", "SegmenterSpec", "Spec"]
 

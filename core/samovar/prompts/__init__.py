@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from samovar.kinds import KINDS, Kind
-from samovar.prompts.columns import Prompts, PromptsLike
-from samovar.prompts.prompt import Exemplar, Ident, Prompt
+from samovar.deprecation import renamed_names
+from samovar.prompts.prompt import Exemplar, Prompt
+from samovar.prompts.prompts import Prompts, PromptsLike
+from samovar.types import KINDS, Kind
 
-__all__ = ["KINDS", "Exemplar", "Ident", "Kind", "Prompt", "Prompts", "PromptsLike"]
+__all__ = ["KINDS", "Exemplar", "Kind", "Prompt", "Prompts", "PromptsLike"]
+
+__getattr__ = renamed_names(__name__, {"Ident": "samovar.types.ObjectId"})

@@ -11,13 +11,13 @@ import pytest
 
 from samovar.embedding import Embedding
 from samovar.errors import InputError
-from samovar.kinds import KINDS
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions, Segmenter
 from samovar.testing.compare import assert_same_masks
 from samovar.testing.encoding import EncodingTests
 from samovar.testing.scenes import all_at_once, prompt
+from samovar.types import KINDS
 
 __all__ = ["DecodingTests"]
 
@@ -155,7 +155,7 @@ class DecodingTests(EncodingTests):
         if "mask" not in segmenter.prompt_kinds:
             pytest.skip("takes no masks")
         answer = self.first(segmenter, options=DecodeOptions(logits=logits))
-        again = self.first(segmenter, *(mask.as_prompt() for mask in answer), options=DecodeOptions(logits=True))
+        again = self.first(segmenter, *(Prompt.from_mask(mask) for mask in answer), options=DecodeOptions(logits=True))
         assert len(again) == len(answer)
         assert (again.width, again.height) == (answer.width, answer.height)
 

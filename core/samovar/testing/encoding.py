@@ -9,12 +9,12 @@ import numpy as np
 
 from samovar.embedding import Embedding
 from samovar.image import Image
-from samovar.kinds import KINDS
 from samovar.masks import Masks
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions, Segmenter
 from samovar.testing.compare import arrays, assert_same_embedding, assert_same_masks, overlap, through_a_cache
 from samovar.testing.scenes import SIZES, prompts, scenes
+from samovar.types import KINDS
 
 __all__ = ["EncodingTests"]
 

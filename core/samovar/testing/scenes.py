@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.image import Image
-from samovar.kinds import KINDS, Kind
 from samovar.masks import Masks
 from samovar.prompts import Exemplar, Prompt, Prompts
+from samovar.types import KINDS, Kind
 
 __all__ = ["SIZES", "all_at_once", "prompt", "prompts", "scene", "scenes"]
 

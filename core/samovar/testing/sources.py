@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from samovar.image import Image
-from samovar.kinds import KINDS, Kind
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import PromptSource
 from samovar.testing.scenes import prompt, scenes
+from samovar.types import KINDS, Kind
 
 __all__ = ["PromptSourceTests"]
 

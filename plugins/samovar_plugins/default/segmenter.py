@@ -27,8 +27,8 @@ from .weights import Weights, load_weights
 
 if TYPE_CHECKING:
     from samovar.image import Image
-    from samovar.kinds import Kind
     from samovar.prompts import Prompts
+    from samovar.types import Kind
 
 __all__ = ["DefaultSegmenter", "load"]
 

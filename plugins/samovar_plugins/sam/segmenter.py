@@ -15,10 +15,10 @@ from torch import Tensor
 from samovar.embedding import Embedding
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
-from samovar.kinds import Kind
 from samovar.masks import Masks
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
+from samovar.types import Kind
 from samovar_plugins.sam.answers import Answers
 from samovar_plugins.sam.decoder import Decoded, Decoder
 from samovar_plugins.sam.encoding import Encoder, Frame

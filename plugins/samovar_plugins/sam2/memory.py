@@ -22,8 +22,9 @@ from samovar.cache import Cache
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
+from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.tracking import Snapshot
+from samovar.types import ObjectId
 from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2 import saved
 
@@ -39,7 +40,7 @@ _TOP_LEFT, _BOTTOM_RIGHT = _BOX
 class _Object:
     """One object's place in the session, and what was asked of it in the latest frame."""
 
-    id: Ident
+    id: ObjectId
     label: str | None
     place: int
     coords: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -116,7 +117,7 @@ class MemoryTracker:
             self._prompt(one, prompt)
         return self._masks()
 
-    def remove(self, ids: Iterable[Ident]) -> None:
+    def remove(self, ids: Iterable[ObjectId]) -> None:
         """See `samovar.tracking.Tracker.remove`."""
         for gone in [self._known(one) for one in ids]:
             self._objects.remove(gone)
@@ -125,7 +126,7 @@ class MemoryTracker:
             kept["non_cond_frame_outputs"].clear()
             self._session.frames_tracked_per_obj[gone.place].clear()  # the next object may get its place
 
-    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+    def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
         """See `samovar.tracking.Tracker.correct`."""
         self._check(Prompts.of(prompt))
         self._prompt(self._known(id), prompt)
@@ -170,7 +171,7 @@ class MemoryTracker:
         """See `samovar.tracking.Tracker.prefetch`."""
         self._cache.prefetch([self._small(frame) for frame in frames], self._encoder)
 
-    def logits(self) -> dict[Ident, NDArray[np.float32]]:
+    def logits(self) -> dict[ObjectId, NDArray[np.float32]]:
         """Each object's low-resolution mask logits in the latest frame, h×w float32."""
         return {one.id: self._logits[one.place][0, 0].float().cpu().numpy() for one in self._objects}
 
@@ -298,14 +299,14 @@ class MemoryTracker:
             raise InputError("no frame yet; call start(frame, prompts) first")
         return self._frame
 
-    def _known(self, ident: Ident) -> _Object:
+    def _known(self, ident: ObjectId) -> _Object:
         for one in self._objects:
             if one.id == ident:
                 return one
         known = ", ".join(repr(one.id) for one in self._objects) or "none"
         raise InputError(f"no object {ident!r} is followed; there are: {known}")
 
-    def _numbered(self, ids: list[Ident]) -> list[Ident]:
+    def _numbered(self, ids: list[ObjectId]) -> list[ObjectId]:
         """The ids with the missing ones filled in. Raises PromptError for one that is taken."""
         given = [one for one in ids if one is not None]
         taken = {one.id for one in self._objects} | set(given)

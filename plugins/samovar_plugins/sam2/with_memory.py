@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from samovar.cache import Cache
     from samovar.embedding import Embedding
     from samovar.image import Image
-    from samovar.kinds import Kind
     from samovar.masks import Masks
     from samovar.prompts import Prompts
     from samovar.protocols import DecodeOptions
+    from samovar.types import Kind
     from samovar_plugins.sam.segmenter import SamSegmenter
 
 __all__ = ["WithMemory"]

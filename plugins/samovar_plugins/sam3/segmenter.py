@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from samovar.cache import Cache
 from samovar.embedding import Embedding
 from samovar.image import Image
-from samovar.kinds import Kind
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
 from samovar.tracking import Tracker
+from samovar.types import Kind
 from samovar_plugins.sam.enlarge import direct
 from samovar_plugins.sam.outlines import outline
 from samovar_plugins.sam.segmenter import SamSegmenter

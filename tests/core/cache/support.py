@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samovar import DecodeOptions, Embedding, Image, Masks, Prompts
 from samovar.cache import Entry
-from samovar.kinds import Kind
+from samovar.types import Kind
 
 __all__ = ["PixelSegmenter", "entry_of", "picture", "pictures"]
 

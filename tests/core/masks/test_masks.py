@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samovar.errors import MaskError, PromptError
+from samovar.errors import MaskError
 from samovar.masks import Masks
 from tests.core.masks.shapes import Stack, blobs, stacks
 
@@ -185,30 +185,11 @@ def test_same_as_tells_pixels_apart_and_sizes_and_order() -> None:
     assert not Masks.empty(4, 5).same_as(Masks.empty(5, 4))
 
 
-def test_a_prompt_is_made_of_the_logits_or_else_of_the_mask_with_label_and_id() -> None:
-    masks = labelled()
-    prompt = masks[2].as_prompt()
-    assert masks.logits is not None
-    assert isinstance(prompt.mask, np.ndarray)
-    assert np.array_equal(prompt.mask, masks.logits[2])
+def test_the_old_name_of_a_prompt_of_a_mask_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Masks\.as_prompt\(\) is now Prompt\.from_mask\(mask\)"):
+        prompt = labelled()[2].as_prompt(points=[(1, 2)])
     assert (prompt.label, prompt.id) == ("label 2", 12)
-    prompt = masks.replace(logits=None)[2].as_prompt()
-    assert isinstance(prompt.mask, Masks)
-    assert prompt.mask.same_as(masks[2])
-    with pytest.raises(MaskError, match="got 5; index them"):
-        masks.as_prompt()
-
-
-def test_a_prompt_made_of_a_mask_takes_the_clicks_that_correct_it() -> None:
-    mask = labelled()[2]
-    prompt = mask.as_prompt(points=[(1, 2), (3.5, 1)], point_labels=[1, 0])
-    assert np.array_equal(np.asarray(prompt.points), np.array([[1, 2], [3.5, 1]]))
-    assert np.array_equal(np.asarray(prompt.point_labels), [1, 0])
-    assert prompt.mask is not None
-    assert (prompt.label, prompt.id) == ("label 2", 12)
-    assert np.array_equal(np.asarray(mask.as_prompt(points=[(1, 2)]).point_labels), [1])
-    with pytest.raises(PromptError):
-        mask.as_prompt(points=[(1, 2)], point_labels=[1, 0])
+    assert prompt.points is not None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from samovar.errors import PluginError
-from samovar.kinds import KINDS
 from samovar.plugins import SegmenterSpec, Spec
+from samovar.types import KINDS
 from tests.core.plugins.samples import cache_tier, mask_sink, prompt_source, segmenter
 
 MAKERS = [segmenter, prompt_source, mask_sink, cache_tier]

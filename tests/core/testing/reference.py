@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts
 from samovar.errors import InputError
-from samovar.kinds import KINDS, Kind
+from samovar.types import KINDS, Kind
 
 __all__ = ["Reference"]
 

@@ -17,8 +17,8 @@ import pytest
 
 from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts, Segmenter
 from samovar.errors import InputError
-from samovar.kinds import Kind
 from samovar.testing import SegmenterTests
+from samovar.types import Kind
 from tests.core.testing.reference import Plane, Reference
 from tests.core.testing.suites import checks, failures
 

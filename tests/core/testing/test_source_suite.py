@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from samovar import Image, Prompt, Prompts, PromptSource
-from samovar.kinds import Kind
 from samovar.testing import PromptSourceTests
 from samovar.testing.scenes import scenes
+from samovar.types import Kind
 from tests.core.testing.suites import checks, failures
 
 

@@ -83,7 +83,7 @@ def test_instances_carry_logits_and_stability_when_asked_for(model: Sam3Segmente
     assert masks.logits.shape == (len(masks), 32, 32)
     assert masks.stability is not None
     assert ((masks.stability >= 0) & (masks.stability <= 1)).all()
-    again = samovar.Runtime(model).segment(photo, masks[0].as_prompt())
+    again = samovar.Runtime(model).segment(photo, samovar.Prompt.from_mask(masks[0]))
     assert len(again) == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samovar.masks import Masks
-from samovar.prompts import Ident
+from samovar.types import ObjectId
 from samovar_adapters.formats.files import check_file, write_whole
 from samovar_adapters.video.frames.frame import Frame
 from samovar_adapters.video.outputs.numbering import Numbering
@@ -28,8 +28,8 @@ class CocoVideo:
     def __init__(self, path: Path, name: str, numbering: Numbering) -> None:
         check_file(path, "--masks")
         self._path, self._name, self._numbering = path, name, numbering
-        self._tracks: dict[Ident, dict[int, tuple[dict[str, Any], list[float], int]]] = {}
-        self._labels: dict[Ident, str | None] = {}
+        self._tracks: dict[ObjectId, dict[int, tuple[dict[str, Any], list[float], int]]] = {}
+        self._labels: dict[ObjectId, str | None] = {}
         self._size = 0, 0
         self._files: list[str] = []
 

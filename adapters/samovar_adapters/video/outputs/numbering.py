@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from samovar.prompts import Ident
+from samovar.types import ObjectId
 
 __all__ = ["Numbering"]
 
@@ -11,10 +11,10 @@ class Numbering:
     """From 1, in the order of appearance; an id that is a positive number stays what it is as long as it is free."""
 
     def __init__(self) -> None:
-        self._objects: dict[Ident, int] = {}
+        self._objects: dict[ObjectId, int] = {}
         self._kinds: dict[str | None, int] = {}
 
-    def object(self, ident: Ident) -> int:
+    def object(self, ident: ObjectId) -> int:
         """The object's number."""
         if ident not in self._objects:
             taken = set(self._objects.values())

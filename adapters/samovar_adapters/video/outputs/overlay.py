@@ -13,7 +13,7 @@ import numpy as np
 
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
-from samovar.prompts import Ident
+from samovar.types import ObjectId
 from samovar_adapters.formats.files import check_file
 from samovar_adapters.overlay.draw import draw_overlay
 from samovar_adapters.video.frames.frame import Frame, FrameReader
@@ -53,7 +53,7 @@ class OverlayVideo:
         self._sound = self._copy_of(frames.sound_template())
         self._last = -1
         self._closed = False
-        self._places: dict[Ident, int] = {}
+        self._places: dict[ObjectId, int] = {}
 
     def _copy_of(self, template: Any | None) -> Any | None:
         if template is None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.prompts import Ident
+from samovar.types import ObjectId
 from samovar_adapters.video.propagate.appearance import Appearance, Place
 from samovar_adapters.video.propagate.belief import Field
 from samovar_adapters.video.propagate.view import CELL, View, to_grid
@@ -44,7 +44,7 @@ class Target:
         score: how sure the latest mask is, 0…1.
     """
 
-    id: Ident
+    id: ObjectId
     label: str | None
     chance: Field
     usual: float

@@ -10,9 +10,10 @@ import numpy as np
 from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar.prompts import Ident, Prompt, Prompts, PromptsLike
+from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.runtime import Runtime
 from samovar.tracking import Snapshot
+from samovar.types import ObjectId
 from samovar_adapters.video.propagate import saved
 from samovar_adapters.video.propagate.asking import first_masks, prompt_for
 from samovar_adapters.video.propagate.belief import (
@@ -99,12 +100,12 @@ class PropagateTracker:
         self._frame, self._view = frame, view
         return self._masks(view)
 
-    def remove(self, ids: Iterable[Ident]) -> None:
+    def remove(self, ids: Iterable[ObjectId]) -> None:
         """See `samovar.tracking.Tracker.remove`."""
         for gone in [self._target(one) for one in ids]:
             self._targets.remove(gone)
 
-    def correct(self, id: Ident, prompt: Prompt) -> Masks:
+    def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
         """See `samovar.tracking.Tracker.correct`."""
         frame, view = self._latest()
         target = self._target(id)
@@ -186,7 +187,7 @@ class PropagateTracker:
             raise InputError("no frame yet; call start(frame, prompts) first")
         return self._frame, self._view
 
-    def _target(self, id: Ident) -> Target:
+    def _target(self, id: ObjectId) -> Target:
         for target in self._targets:
             if target.id == id:
                 return target
@@ -195,14 +196,14 @@ class PropagateTracker:
 
     def _numbered(self, asked: Prompts) -> Prompts:
         """The prompts with an id each, none of them taken."""
-        ids: list[Ident] = list(asked.ids) or [None] * len(asked)
+        ids: list[ObjectId] = list(asked.ids) or [None] * len(asked)
         taken = {target.id for target in self._targets} | {one for one in ids if one is not None}
         if len(taken) < len(self._targets) + sum(one is not None for one in ids):
             raise PromptError("every object needs an id of its own; got one twice; leave ids out to have them numbered")
         free = (number for number in range(1, len(ids) + len(taken) + 1) if number not in taken)
         return replace(asked, ids=tuple(next(free) if one is None else one for one in ids))
 
-    def _masks(self, view: View, given: dict[Ident, Masks] | None = None) -> Masks:
+    def _masks(self, view: View, given: dict[ObjectId, Masks] | None = None) -> Masks:
         """All objects' masks; those in `given` as they are, the others from the small frame."""
         rows = []
         for target in self._targets:

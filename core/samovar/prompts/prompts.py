@@ -10,9 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samovar.errors import PromptError
-from samovar.kinds import KINDS, Kind
-from samovar.prompts import checks
-from samovar.prompts.prompt import Exemplar, Ident, Prompt
+from samovar.prompts.prompt import (
+    Exemplar,
+    Prompt,
+    check_boxes,
+    check_label,
+    check_points,
+    frozen,
+    to_boxes,
+    to_id,
+    to_numbers,
+    to_point_labels,
+    to_points,
+)
+from samovar.types import KINDS, Kind, ObjectId
 
 if TYPE_CHECKING:
     from samovar.masks import Masks
@@ -43,27 +54,27 @@ class Prompts:
     texts: tuple[str | None, ...] = ()
     exemplars: tuple[Exemplar | None, ...] = ()
     labels: tuple[str | None, ...] = ()
-    ids: tuple[Ident, ...] = ()
+    ids: tuple[ObjectId, ...] = ()
     kinds: frozenset[Kind] = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         for name in ("boxes", "points"):
-            array = checks.numbers(getattr(self, name), f"{name} must be numbers in pixels", "see Prompts.from_boxes")
-            put(self, name, checks.frozen(array))
-        put(self, "point_labels", checks.point_labels(self.point_labels, len(self.points)))
+            array = to_numbers(getattr(self, name), f"{name} must be numbers in pixels", "see Prompts.from_boxes")
+            put(self, name, frozen(array))
+        put(self, "point_labels", to_point_labels(self.point_labels, len(self.points)))
         offsets = np.asarray(self.point_offsets)
         if offsets.dtype.kind not in "iu":
             raise PromptError(f"point_offsets must be integers; got dtype {offsets.dtype}; see Prompts.of")
-        put(self, "point_offsets", checks.frozen(offsets.astype(np.int64, copy=False)))
+        put(self, "point_offsets", frozen(offsets.astype(np.int64, copy=False)))
         for name in ("masks", "texts", "exemplars", "labels", "ids"):
             column = _column(getattr(self, name))
             if column and len(column) != len(self):
                 raise PromptError(f"{name} must be one per prompt ({len(self)}); got {len(column)}; use None for none")
             put(self, name, column if any(item is not None for item in column) else ())
         for label in self.labels:
-            checks.label(label)
-        put(self, "ids", tuple(checks.ident(item) for item in self.ids))
+            check_label(label)
+        put(self, "ids", tuple(to_id(item) for item in self.ids))
         self._check_arrays()
         present = {
             "points": len(self.points) > 0,
@@ -88,8 +99,8 @@ class Prompts:
                 f"point_offsets must rise from 0 to {len(self.points)}, the number of points, in {count} steps; "
                 f"got {np.array2string(offsets, threshold=8, max_line_width=200)}; see Prompts.of"
             )
-        checks.check_boxes(self.boxes, absent=True)
-        checks.check_points(self.points)
+        check_boxes(self.boxes, absent=True)
+        check_points(self.points)
         empty = np.isnan(self.boxes).all(axis=1) & (np.diff(offsets) == 0)
         for column in (self.masks, self.texts, self.exemplars):
             if column:
@@ -99,17 +110,21 @@ class Prompts:
             raise PromptError(f"empty prompt {row}; give it at least one of points, box, mask, text, exemplar")
 
     @classmethod
-    def from_boxes(cls, boxes: ArrayLike, *, labels: Iterable[str | None] = (), ids: Iterable[Ident] = ()) -> Prompts:
+    def from_boxes(
+        cls, boxes: ArrayLike, *, labels: Iterable[str | None] = (), ids: Iterable[ObjectId] = ()
+    ) -> Prompts:
         """One prompt per row of N×4 boxes (x1 y1 x2 y2, pixels). Raises PromptError for a wrong shape, NaN, no area."""
-        array = checks.boxes(boxes)
+        array = to_boxes(boxes)
         none = np.zeros((0, 2), np.float32), np.zeros(0, np.int8), np.zeros(len(array) + 1, np.int64)
         return cls(array, *none, labels=_column(labels), ids=_column(ids))
 
     @classmethod
-    def from_points(cls, points: ArrayLike, *, labels: Iterable[str | None] = (), ids: Iterable[Ident] = ()) -> Prompts:
+    def from_points(
+        cls, points: ArrayLike, *, labels: Iterable[str | None] = (), ids: Iterable[ObjectId] = ()
+    ) -> Prompts:
         """One prompt per row of N×2 foreground points ((x, y), pixels). Raises PromptError for a wrong shape or NaN."""
         none = isinstance(points, (Sequence, np.ndarray)) and len(points) == 0
-        array = np.zeros((0, 2), np.float32) if none else checks.points(points)
+        array = np.zeros((0, 2), np.float32) if none else to_points(points)
         count = len(array)
         return cls(
             np.full((count, 4), np.nan, np.float32),
