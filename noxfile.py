@@ -1,4 +1,6 @@
-"""Every check, each in an environment of its own: `nox` runs the default ones, `nox -s NAME` one, `nox -l` lists them.
+"""Every check, each in an environment of its own: `nox -s NAME` runs one, `nox -l` lists them.
+
+`nox` runs all that `pytest` in an environment with the `test` group does not; `nox -t quick` takes three minutes.
 
 Environments live in `.nox` and are reused; delete the folder to start afresh. Versions come from `constraints.txt`.
 """
@@ -72,11 +74,10 @@ OPENMMLAB_2023 = (
 OPENMMLAB_2023_TESTS = [f"tests/openmmlab/test_{name}.py" for name in ("hook", "script", "dataset_job", "distributed")]
 
 nox.needs_version = ">=2025.2.9"
-# The second line's install programs, or packages of gigabytes, and take minutes each.
+# All but `tests`, which the README's second command runs. The second line's install programs, or gigabytes of packages.
 nox.options.sessions = [
-    *("lint", "types", "docs", "plugins", "package", "models", "track", "ocr", "diffusers"),
+    *("lint", "types", "docs", "plugins", "package", "extras"),
     *("labelme", "frontends", "label_studio", "openmmlab", "reference"),
-    "tests",
 ]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -111,25 +112,21 @@ def with_program(session: nox.Session, program: str, package: str) -> None:
         session.run("apt-get", *arguments, external=True, silent=True)
 
 
-@nox.session
+@nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """The test suite; arguments after `--` go to pytest."""
+    """The plain suite, in an environment of its own; arguments after `--` go to pytest."""
     install(session, "--editable", ".", group="test")
-    session.run(
-        "pytest",
-        "--ignore=tests/docs",
-        "--ignore=tests/package",
-        "--ignore=tests/ocr",
-        "--ignore=tests/track",
-        "--ignore=tests/labelme",
-        "--ignore=tests/label_studio",
-        "--ignore=tests/openmmlab",
-        "--ignore=tests/frontends",
-        *session.posargs,
-    )
+    session.run("pytest", *(session.posargs or ("-n", "auto")))
 
 
-@nox.session
+@nox.session(default=False, tags=["quick"])
+def fast(session: nox.Session) -> None:
+    """The plain suite without its slow tests: under a minute."""
+    install(session, "--editable", ".", group="test")
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
+
+
+@nox.session(tags=["quick"])
 def lint(session: nox.Session) -> None:
     """Style, import arrows and changelog fragments."""
     install(session, group="lint")
@@ -154,7 +151,7 @@ def docs(session: nox.Session) -> None:
     site = Path(session.create_tmp()).resolve() / "site"
     # Never with --quiet: warnings that are not shown are not counted as errors either.
     session.run("mkdocs", "build", "--strict", "--site-dir", str(site), env={"NO_MKDOCS_2_WARNING": "1"})
-    session.run("pytest", "tests/docs", *session.posargs)
+    session.run("pytest", "-n", "auto", "tests/docs", *session.posargs)
 
 
 @nox.session
@@ -193,18 +190,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
-def models(session: nox.Session) -> None:
-    """The models that run on transformers, tiny, and others against transformers' own; no torchvision."""
-    install(session, "--editable", ".[sam3]", group="plain-test")
-    session.run("pytest", "tests/plugins/sam2", "tests/plugins/edge_tam", "tests/plugins/sam3", *session.posargs)
-
-
-@nox.session
-def ocr(session: nox.Session) -> None:
-    """Text as prompts, by the real engines: RapidOCR from PyPI, and tesseract, which has to be on the machine."""
-    install(session, "--editable", ".[rapidocr]", group="plain-test")
+def extras(session: nox.Session) -> None:
+    """What runs on transformers (SAM 2's, SAM 3's and EdgeTAM's video), diffusers, RapidOCR, tesseract and trackers."""
+    install(session, "--editable", ".[diffusers,rapidocr,sam2-video,sam3,track]", group="plain-test")
     with_program(session, "tesseract", "tesseract-ocr")
-    session.run("pytest", "tests/ocr", *session.posargs)
+    models = [f"tests/plugins/{family}" for family in ("sam2", "sam3", "edge_tam")]
+    session.run("pytest", "-n", "auto", *models, "tests/diffusion", "tests/ocr", "tests/track", *session.posargs)
 
 
 @nox.session
@@ -212,13 +203,6 @@ def labelme(session: nox.Session) -> None:
     """labelme itself, without a screen, opens and saves what its sink writes."""
     install(session, "--editable", ".", LABELME, group="plain-test")
     session.run("pytest", "tests/labelme", *session.posargs)
-
-
-@nox.session
-def track(session: nox.Session) -> None:
-    """Tracking by detection with the real trackers, and the real supervision's detections."""
-    install(session, "--editable", ".[track]", group="plain-test")
-    session.run("pytest", "tests/track", *session.posargs)
 
 
 @nox.session
@@ -240,13 +224,6 @@ def label_studio(session: nox.Session) -> None:
         "SAMOVAR_SCREENSHOTS": str(Path(session.create_tmp()).resolve() / "screenshots"),
     }
     session.run("pytest", "tests/label_studio", *session.posargs, env=env)
-
-
-@nox.session
-def diffusers(session: nox.Session) -> None:
-    """Repainting with real diffusion pipelines of several families, tiny."""
-    install(session, "--editable", ".[diffusers]", group="plain-test")
-    session.run("pytest", "tests/diffusion", *session.posargs)
 
 
 @nox.session

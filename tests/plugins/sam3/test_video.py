@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("transformers", reason="nox -s models installs it")
+pytest.importorskip("transformers", reason="nox -s extras installs it")
 
 import torch
 from PIL import Image as Pillow
