@@ -17,7 +17,7 @@ from samovar.jit import njit
 
 from .scene import Scene
 
-__all__ = ["Field", "low_res", "make_field"]
+__all__ = ["Field", "low_res", "make_field", "plain_field"]
 
 _SIGMA = 1.2
 _MARGIN = 6
@@ -52,9 +52,13 @@ def _spread(
     return out
 
 
+def _agreed(chance: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(chosen, np.maximum(chance, np.float32(0.55)), np.minimum(chance, np.float32(0.45)))
+
+
 def make_field(scene: Scene, chance: NDArray[np.float32], chosen: NDArray[np.bool_]) -> Field:
     """The field of leaf probabilities `chance` (n), pushed to agree with the `chosen` leaves (n bool)."""
-    agreed = np.where(chosen, np.maximum(chance, np.float32(0.55)), np.minimum(chance, np.float32(0.45)))
+    agreed = _agreed(chance, chosen)
     if not chosen.any():
         chosen = agreed >= agreed.max()
     boxes = scene.box[chosen]
@@ -64,6 +68,21 @@ def make_field(scene: Scene, chance: NDArray[np.float32], chosen: NDArray[np.boo
     window = _spread(agreed, scene.labels, left, top, right, bottom)
     values = cv2.GaussianBlur(window, (0, 0), _SIGMA, borderType=cv2.BORDER_REPLICATE)
     return Field(np.asarray(values, np.float32), left, top)
+
+
+def plain_field(
+    scene: Scene, chance: NDArray[np.float32], chosen: NDArray[np.bool_], clip: tuple[int, int, int, int] | None
+) -> Field:
+    """As `make_field`, without the blur, which leaves nothing of what is a pixel thin, and only where a clip allows.
+
+    Args:
+        clip: x1 y1 x2 y2, image pixels.
+    """
+    frame = scene.frame
+    x1, y1, x2, y2 = clip or (0, 0, frame.width, frame.height)
+    left, top = max(int(x1 * frame.zoom_x) - 1, 0), max(int(y1 * frame.zoom_y) - 1, 0)
+    right, bottom = min(int(x2 * frame.zoom_x) + 2, frame.cols), min(int(y2 * frame.zoom_y) + 2, frame.rows)
+    return Field(_spread(_agreed(chance, chosen), scene.labels, left, top, right, bottom), left, top)
 
 
 def low_res(scene: Scene, field: Field) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,10 @@ from samovar.errors import DeviceError, InputError, WeightsError
 from samovar.masks import Masks
 from samovar.protocols import DecodeOptions
 
-from .answers import answer
+from .answers import Answer, answer
 from .cutting import cut_mask
 from .encoding import encode_pixels
-from .fields import Field, low_res, make_field
+from .fields import Field, low_res, make_field, plain_field
 from .frame import Frame
 from .identity import code_digest
 from .priors import leaf_prior
@@ -97,7 +98,7 @@ class DefaultSegmenter:
             query = _query(scene, prompts, index)
             clip = _clip(prompts.boxes[index], width, height)
             for one in answer(scene, query, self._weights, options.multimask):
-                found.add(index, make_field(scene, one.chance, one.chosen), one.score, clip)
+                found.add(index, one, clip)
         return found.masks()
 
 
@@ -113,11 +114,16 @@ class _Found:
         self._logits: list[NDArray[np.float32]] = []
         self._stability: list[float] = []
 
-    def add(self, prompt: int, field: Field, score: float, clip: tuple[int, int, int, int] | None) -> None:
+    def add(self, prompt: int, one: Answer, clip: tuple[int, int, int, int] | None) -> None:
         """One more mask, cut from its field."""
         threshold = self._options.mask_threshold
-        self._counts.append(cut_mask(self._scene, field, _sigmoid(threshold), clip))
-        self._scores.append(score)
+        field = make_field(self._scene, one.chance, one.chosen)
+        counts = cut_mask(self._scene, field, _sigmoid(threshold), clip)
+        if len(counts) == 1:
+            field = _not_empty(self._scene, field, one, clip)
+            counts = cut_mask(self._scene, field, _sigmoid(threshold), clip)
+        self._counts.append(counts)
+        self._scores.append(one.score)
         self._prompts.append(prompt)
         if self._options.logits:
             self._logits.append(low_res(self._scene, field))
@@ -137,6 +143,18 @@ class _Found:
             logits=np.stack(self._logits) if self._logits else None,
             stability=np.array(self._stability, np.float32) if self._stability else None,
         )
+
+
+def _not_empty(scene: Scene, field: Field, one: Answer, clip: tuple[int, int, int, int] | None) -> Field:
+    """The field, or where no half of it is in, as in a box with no chosen leaf, one with the likeliest pixels in."""
+    if len(cut_mask(scene, field, 0.5, clip)) > 1:
+        return field
+    field = plain_field(scene, one.chance, one.chosen, clip)
+    for _ in range(20):  # of 0.05: enough to bring any probability above one half
+        if len(cut_mask(scene, field, 0.5, clip)) > 1:
+            break
+        field = replace(field, values=field.values + np.float32(0.05))
+    return field
 
 
 def _sigmoid(value: float) -> float:
