@@ -1,7 +1,7 @@
 """The embedding cache: every image is encoded once, in any tool, on any day.
 
-The way through it: `opening` (from settings, `config`) → `cache` (`get_or_encode`) → `stack` (all tiers, each behind a
-`guard`) → a tier; what none of them has, `encoding` makes.
+The way through it: `samovar.caching` (from settings, `config`) → `cache` (`get_or_encode`) → `stack` (all tiers, each
+behind a `guard`) → a tier; what none of them has, `encoding` makes.
 
     what is kept     keys, alias (file → pixels), entry, parts, precision, integers, foreign (torch)
     tiers            tiers (the interface), memory, disk, shared, pinned, device (CUDA), worth (what goes first)
@@ -9,9 +9,9 @@ The way through it: `opening` (from settings, `config`) → `cache` (`get_or_enc
     the devices'     slab (page-locked memory), upload (streams, staging), kernels (Triton)
     once only        flight (threads), encoding (processes), forks (what a child makes anew)
     in background    behind (slower tiers), prefetch (hints), warm (whole folders)
-    looking after    counts, metrics (Prometheus), maintenance (verify, prune …), plugin (registers the tiers)
+    looking after    counts, metrics (Prometheus), maintenance (verify, prune …)
 
-Names are imported on first use: the plugin that registers the tiers lives here too, and listing plugins stays cheap.
+Names are imported on first use.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from samovar.cache.stack import Stack
 from samovar.cache.tiers import CacheTier
 from samovar.embedding import Embedding
 from samovar.errors import CacheError, InputError
+from samovar.events import EvictEvent
 
 if TYPE_CHECKING:
     from samovar.cache.config import CacheConfig
@@ -63,6 +64,7 @@ class Cache:
         placement: "measured": a tier is given only what is faster to read back from it than to encode again, as
             measured; "always": it is given everything.
         disk: the tier, also among `tiers`, whose folder holds locks and statistics for all processes.
+        on_evict: told of every entry that leaves a tier.
     """
 
     def __init__(
@@ -73,12 +75,13 @@ class Cache:
         precision: Precision = "half",
         placement: Placement = "measured",
         disk: DiskTier | None = None,
+        on_evict: Callable[[EvictEvent], object] | None = None,
     ) -> None:
         self.tiers = tuple(tiers)
         self.precision: Precision = precision
         self.placement: Placement = placement
         self.disk = disk
-        self.stack = Stack(self.tiers)
+        self.stack = Stack(self.tiers, on_evict)
         self._aliases = aliases or AliasTable(None)
         self._flights = Flights()
         self._ahead: Ahead[Callable[[], object]] = Ahead(lambda work: work())
@@ -96,7 +99,8 @@ class Cache:
         Raises:
             CacheError: a setting makes no sense.
         """
-        from samovar.cache.opening import open_cache
+        # Late, and upwards: only opening by names and settings needs the registry of plugins, which knows caches.
+        from samovar.caching import open_cache
 
         return spec if isinstance(spec, Cache) else open_cache(spec)
 

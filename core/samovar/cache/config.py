@@ -12,7 +12,7 @@ from typing import Any
 from samovar.cache.guard import PLACEMENTS, Placement
 from samovar.cache.precision import PRECISIONS, Precision
 from samovar.errors import CacheError, InputError
-from samovar.home import home
+from samovar.home import cache_folder, settings_folder
 from samovar.sizes import parse_bytes
 
 __all__ = ["SETTINGS", "CacheConfig", "default_folder", "settings_file"]
@@ -102,25 +102,13 @@ class CacheConfig:
 def default_folder() -> Path:
     """$SAMOVAR_CACHE_DIR, or `samovar` in the platform's folder for caches."""
     given = os.environ.get("SAMOVAR_CACHE_DIR")
-    if given:
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return home() / "Library" / "Caches" / "samovar"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local") / "samovar" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "samovar"
+    return Path(given).expanduser() if given else cache_folder()
 
 
 def settings_file() -> Path:
     """$SAMOVAR_CONFIG, or `samovar/config.toml` in the platform's folder for settings. It need not exist."""
     given = os.environ.get("SAMOVAR_CONFIG")
-    if given:
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return home() / "Library" / "Application Support" / "samovar" / "config.toml"
-    if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or home() / "AppData" / "Roaming") / "samovar" / "config.toml"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "samovar" / "config.toml"
+    return Path(given).expanduser() if given else settings_folder() / "config.toml"
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:

@@ -15,6 +15,7 @@ from samovar.cache.precision import Precision
 from samovar.cache.tiers import CacheTier, Dropped
 from samovar.cache.upload import Stopwatch
 from samovar.embedding import Embedding
+from samovar.events import EvictEvent
 
 __all__ = ["Stack"]
 
@@ -26,9 +27,11 @@ class Stack:
 
     Args:
         tiers: from fast to slow.
+        on_evict: told of every entry that leaves one of them.
     """
 
-    def __init__(self, tiers: Sequence[CacheTier]) -> None:
+    def __init__(self, tiers: Sequence[CacheTier], on_evict: Callable[[EvictEvent], object] | None = None) -> None:
+        self._on_evict = on_evict
         self.counter = Counter()
         self.guards = tuple(Guard(tier, self.counter, self.dropped) for tier in tiers)
         self._writing = Behind()
@@ -202,6 +205,5 @@ class Stack:
             self.counter.add(guard.name, info.model, Counts(damaged=1))
         elif dropped.reason == "budget":
             self.counter.add(guard.name, info.model, Counts(evictions=1))
-        from samovar.plugins import EvictEvent, fire_on_evict
-
-        fire_on_evict(EvictEvent(tier=guard.name, key=info.key, nbytes=info.nbytes, reason=dropped.reason))
+        if self._on_evict is not None:
+            self._on_evict(EvictEvent(tier=guard.name, key=info.key, nbytes=info.nbytes, reason=dropped.reason))

@@ -6,8 +6,8 @@ in `samovar.plugins.hookspecs`, and describes what it brings by specs. Samovar's
 
 from __future__ import annotations
 
+from samovar.events import EvictEvent, SegmentEvent
 from samovar.plugins.claims import Claim, Claims
-from samovar.plugins.events import EvictEvent, SegmentEvent
 from samovar.plugins.hookspecs import hookimpl
 from samovar.plugins.manager import PluginManager
 from samovar.plugins.process import (

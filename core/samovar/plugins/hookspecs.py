@@ -23,7 +23,7 @@ from pluggy import HookimplMarker, HookspecMarker
 if TYPE_CHECKING:
     import click
 
-    from samovar.plugins.events import EvictEvent, SegmentEvent
+    from samovar.events import EvictEvent, SegmentEvent
     from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from samovar.errors import PluginError
+from samovar.events import EvictEvent, SegmentEvent
 from samovar.plugins.claims import Claim, Claims
-from samovar.plugins.events import EvictEvent, SegmentEvent
 from samovar.plugins.records import PluginInfo
 from samovar.plugins.roster import Roster
 from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samovar.plugins.events import EvictEvent, SegmentEvent
+from samovar.events import EvictEvent, SegmentEvent
 from samovar.plugins.manager import PluginManager
 from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec
 

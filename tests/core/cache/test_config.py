@@ -45,11 +45,12 @@ def test_the_folder_is_the_users_cache_folder(tmp_path: Path) -> None:
 
 
 def test_a_user_without_a_home_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def nobody(uid: int) -> object:
+        raise KeyError(uid)
 
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", none)
+    for variable in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
     with pytest.raises(SamovarError, match="no home folder; set HOME"):
         default_folder()
 

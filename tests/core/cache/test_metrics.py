@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from samovar import hookimpl
-from samovar.cache import Cache, DiskTier, MemoryTier
+from samovar.cache import Cache, CacheConfig, DiskTier, MemoryTier
 from samovar.cache.counts import Counter
 from samovar.cache.guard import Guard
 from samovar.cache.metrics import prometheus
@@ -94,7 +94,8 @@ def test_the_hook_hears_of_every_entry_that_leaves(tmp_path: Path) -> None:
 
     segmenter = PixelSegmenter(padding=2000)
     with isolated({"listener": Listener()}):
-        cache = opened(tmp_path, memory=5000, disk=9000)
+        settings = {"placement": "always", "folder": tmp_path, "memory": 5000, "disk": 9000}
+        cache = Cache.open(CacheConfig.load(**settings))
         for image in pictures(6):
             cache.get_or_encode([image], segmenter)
         assert {(event.tier, event.reason) for event in heard} == {("memory", "budget"), ("disk", "budget")}
