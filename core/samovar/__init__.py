@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from samovar.embedding import Embedding
     from samovar.errors import SamovarError
+    from samovar.fingerprint import Fingerprint
     from samovar.image import Image
     from samovar.loading import load
     from samovar.masks import Masks
@@ -31,6 +32,7 @@ _HOME = {
     "DecodeOptions": "protocols",
     "Embedding": "embedding",
     "Exemplar": "prompts",
+    "Fingerprint": "fingerprint",
     "Image": "image",
     "MaskSink": "protocols",
     "Masks": "masks",
@@ -50,6 +52,7 @@ __all__ = [
     "DecodeOptions",
     "Embedding",
     "Exemplar",
+    "Fingerprint",
     "Image",
     "MaskSink",
     "Masks",

@@ -22,8 +22,8 @@ class Embedding:
         tensors: name → array. NumPy arrays are made read-only; tensors of other libraries are kept as they are and
             must not be written to. Every array must be rebuilt from (name, dtype, shape, bytes) alone.
         width, height: the original image, in pixels (EXIF orientation applied).
-        fingerprint: identifies the segmenter that made it: weights, configuration, preprocessing and dtype. A
-            segmenter refuses an embedding whose fingerprint is not its own.
+        fingerprint: the encoder's part of the fingerprint of the segmenter that made it. A segmenter refuses an
+            embedding that carries another than its own.
         compressible: names of the float tensors that tolerate being kept in half precision (or, where the user opts
             in, as 8-bit integers) by a cache. None by default: every tensor comes back exactly.
         derived: names of tensors that are cheaper to work out again than to keep: a cache on disk leaves them out, and

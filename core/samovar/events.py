@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samovar.fingerprint import Fingerprint
 
 __all__ = ["EvictEvent", "SegmentEvent"]
 
@@ -13,7 +17,7 @@ class SegmentEvent:
 
     Attributes:
         model: the name the segmenter was loaded under.
-        fingerprint: of the segmenter.
+        fingerprint: of the segmenter, both parts; its `str()` is one line.
         images: how many images the call was given.
         prompts: how many prompts, over all images.
         masks: how many masks came back.
@@ -23,7 +27,7 @@ class SegmentEvent:
     """
 
     model: str
-    fingerprint: str
+    fingerprint: Fingerprint
     images: int
     prompts: int
     masks: int

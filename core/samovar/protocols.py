@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from samovar.embedding import Embedding
+    from samovar.fingerprint import Fingerprint
     from samovar.image import Image
     from samovar.masks import Masks
     from samovar.prompts import Kind, Prompts
@@ -39,8 +40,11 @@ class Segmenter(Protocol):
     """A promptable model in SAM's two stages. Stateless between calls: any number of threads may call it at once."""
 
     @property
-    def fingerprint(self) -> str:
-        """Identifies weights, configuration, preprocessing and dtype; part of every cache key."""
+    def fingerprint(self) -> Fingerprint:
+        """Identifies weights, configuration, preprocessing and dtype. Its encoder's part is part of every cache key.
+
+        A plain string, as before there were two parts, still does: both parts are then that string.
+        """
 
     @property
     def prompt_kinds(self) -> frozenset[Kind]:

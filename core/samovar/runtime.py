@@ -12,6 +12,7 @@ from samovar.cache import Cache
 from samovar.chunks import Piece, chunk, windows
 from samovar.embedding import Embedding
 from samovar.errors import Cancelled, InputError
+from samovar.fingerprint import Fingerprint
 from samovar.image import Image
 from samovar.lowering import Lowered, lower
 from samovar.masks import Masks
@@ -73,6 +74,11 @@ class Runtime:
         self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
         self.memory = memory
         self.lowering = tuple(lowering)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The segmenter's."""
+        return Fingerprint.of(self.segmenter.fingerprint)
 
     def embed(self, image: ImageLike) -> Embedding:
         """The image's embedding, from the cache where it is there. Raises ImageError."""
@@ -196,7 +202,7 @@ class Runtime:
         fire_after_segment(
             SegmentEvent(
                 model=self.name,
-                fingerprint=self.segmenter.fingerprint,
+                fingerprint=self.fingerprint,
                 images=len(prepared),
                 prompts=sum(len(one.lowered.prompts) for one in prepared),
                 masks=sum(map(len, answers)),

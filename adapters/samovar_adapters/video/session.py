@@ -67,7 +67,7 @@ def run(
         runtime = load(loading.pop("model"), **loading)
         job = {
             "video": _identity(video),
-            "model": runtime.segmenter.fingerprint,
+            "model": str(runtime.fingerprint),
             "engine": engine,
             "source": source,
             "every": every,

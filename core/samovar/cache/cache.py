@@ -21,6 +21,7 @@ from samovar.cache.tiers import CacheTier
 from samovar.embedding import Embedding
 from samovar.errors import CacheError, InputError
 from samovar.events import EvictEvent
+from samovar.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from samovar.cache.config import CacheConfig
@@ -130,7 +131,7 @@ class Cache:
             raise InputError(f"encode_batch must be at least 1; got {encode_batch}")
         if not self.tiers:
             return _encode_all(images, segmenter, encode_batch)
-        model = model or segmenter.fingerprint[:16]
+        model = model or _made_by(segmenter)[:16]
         device = _device(segmenter)
         self.stack.prepare_with(segmenter, device)
         keys = [self.key(image, segmenter) for image in images]
@@ -169,7 +170,7 @@ class Cache:
 
     def key(self, image: Image, segmenter: Segmenter) -> str:
         """The key of an image's embedding. Decodes the image unless its file has been met before. Raises ImageError."""
-        return entry_key(self._pixels(image, decode=True) or "", segmenter.fingerprint, self.precision)
+        return entry_key(self._pixels(image, decode=True) or "", _made_by(segmenter), self.precision)
 
     def holds(self, image: Image, segmenter: Segmenter) -> bool:
         """Whether the embedding is there, as far as can be told without decoding the image. Raises ImageError."""
@@ -187,8 +188,8 @@ class Cache:
         pixels = self._pixels(image, decode=False) if self.tiers else None
         if pixels is None:
             return None
-        model, device = model or segmenter.fingerprint[:16], _device(segmenter)
-        key = entry_key(pixels, segmenter.fingerprint, self.precision)
+        model, device = model or _made_by(segmenter)[:16], _device(segmenter)
+        key = entry_key(pixels, _made_by(segmenter), self.precision)
         if not self.stack.holds(key, model, device, in_memory=in_memory):
             return None
         self.stack.prepare_with(segmenter, device)
@@ -286,8 +287,8 @@ class Cache:
         pixels = self._pixels(image, decode=False) if self.tiers else None
         if pixels is None:
             return False
-        key = entry_key(pixels, segmenter.fingerprint, self.precision)
-        return tiers(key, segmenter.fingerprint[:16], _device(segmenter))
+        key = entry_key(pixels, _made_by(segmenter), self.precision)
+        return tiers(key, _made_by(segmenter)[:16], _device(segmenter))
 
     def _encoding(
         self, segmenter: Segmenter, model: str, device: str, batch: int, always: bool, found: dict[str, Embedding]
@@ -331,6 +332,11 @@ def _encode_all(images: Sequence[Image], segmenter: Segmenter, batch: int) -> Lo
 
 def _one(cache: Cache, image: Image, segmenter: Segmenter, model: str | None) -> Callable[[], object]:
     return lambda: cache.get_or_encode([image], segmenter, model=model)
+
+
+def _made_by(segmenter: Segmenter) -> str:
+    """What embeddings of this segmenter depend on."""
+    return Fingerprint.of(segmenter.fingerprint).encoder
 
 
 def _device(segmenter: Segmenter) -> str:

@@ -16,6 +16,7 @@ from samovar.cache.precision import Narrowed
 from samovar.cache.tiers import Dropped
 from samovar.cache.upload import Uploader
 from samovar.embedding import Embedding
+from samovar.fingerprint import Fingerprint
 
 __all__ = ["CudaTier", "DeviceTier"]
 
@@ -70,7 +71,7 @@ class DeviceTier:
     def prepare_with(self, segmenter: Any) -> None:
         """Keep with each entry that this segmenter makes what its `prepare` derives, if it has one."""
         if hasattr(segmenter, "prepare"):
-            self._segmenters[segmenter.fingerprint] = segmenter
+            self._segmenters[Fingerprint.of(segmenter.fingerprint).encoder] = segmenter
 
     def delete(self, key: str) -> bool:
         """Drop the entry; whether there was one."""

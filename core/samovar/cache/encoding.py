@@ -16,6 +16,7 @@ from samovar.cache.precision import Precision
 from samovar.cache.stack import Stack, log
 from samovar.embedding import Embedding
 from samovar.errors import CacheError, PluginError
+from samovar.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -170,10 +171,11 @@ def encode_checked(segmenter: Segmenter, images: Sequence[Image]) -> list[Embedd
     embeddings = segmenter.encode(images)
     if len(embeddings) != len(images):
         raise PluginError(f"a segmenter must give one embedding an image; got {len(embeddings)} for {len(images)}")
+    expected = Fingerprint.of(segmenter.fingerprint).encoder
     for embedding in embeddings:
-        if embedding.fingerprint != segmenter.fingerprint:
+        if embedding.fingerprint != expected:
             raise PluginError(
-                f"a segmenter's embeddings must carry its fingerprint {segmenter.fingerprint!r:.40}; "
+                f"a segmenter's embeddings must carry its encoder's fingerprint {expected!r:.40}; "
                 f"got {embedding.fingerprint!r:.40}"
             )
     return embeddings

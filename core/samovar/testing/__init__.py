@@ -10,7 +10,9 @@ def segmenter():
     return load("mine", weights=None, device="cpu", dtype="auto")
 
 class TestMine(SegmenterTests):
-    pass
+    def load_weights(self, path, *, encoder, decoder):
+        save_random_weights(path, encoder, decoder)
+        return load("mine", weights=str(path), device="cpu", dtype="auto")
 ```
 
 Needs pytest, which Samovar itself does not install.

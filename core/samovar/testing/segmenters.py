@@ -20,6 +20,8 @@ __all__ = ["SegmenterTests"]
 class SegmenterTests(DecodingTests):
     """Subclass it beside a fixture `segmenter`; with `scope="module"` the model is loaded once for all tests.
 
+    Every subclass overrides `load_weights`, by which the suite sees that other weights have another fingerprint.
+
     Class attributes that a subclass may set, saying why:
         sizes: width and height of the made-up pictures.
         counts: how many prompts each of them gets in ragged batches.

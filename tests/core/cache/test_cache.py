@@ -150,7 +150,7 @@ def test_an_embedding_of_another_segmenter_is_refused_rather_than_kept(tmp_path:
             return [Embedding({}, 24, 16, "somebody else's")]
 
     cache = fresh(tmp_path)
-    with pytest.raises(PluginError, match="must carry its fingerprint"):
+    with pytest.raises(PluginError, match="must carry its encoder's fingerprint"):
         cache.get_or_encode([picture(1)], Wrong())
     assert not cache.holds(picture(1), Wrong())
 

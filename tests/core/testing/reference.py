@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts
+from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts, Segmenter
 from samovar.errors import InputError
+from samovar.fingerprint import Fingerprint, fingerprint_arrays
+from samovar.testing import SegmenterTests
 from samovar.types import KINDS, Kind
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "ReferenceTests", "Weighted"]
 
 Plane = NDArray[np.float32]
 
@@ -19,10 +24,11 @@ Plane = NDArray[np.float32]
 class Reference:
     """Logits fall with the distance in colour from what the prompt marks; takes every kind of prompt.
 
-    Answers are the same thresholded at three levels. Logits have the image's own size.
+    Answers are the same thresholded at three levels. Logits have the image's own size. Its fingerprint is a plain
+    string, as those of segmenters written before there were two parts.
     """
 
-    fingerprint = "reference 1"
+    fingerprint: str | Fingerprint = "reference 1"
     prompt_kinds: frozenset[Kind] = frozenset(KINDS)
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
@@ -32,8 +38,12 @@ class Reference:
         pixels = np.array(image.pixels, np.float32)
         tensors = {"pixels": pixels, "grey": pixels.mean(axis=2)}
         return Embedding(
-            tensors, image.width, image.height, self.fingerprint, frozenset({"pixels"}), derived=frozenset({"grey"})
+            tensors, image.width, image.height, self.made_by, frozenset({"pixels"}), derived=frozenset({"grey"})
         )
+
+    @property
+    def made_by(self) -> str:
+        return Fingerprint.of(self.fingerprint).encoder
 
     def decode(
         self, embeddings: Sequence[Embedding], prompts: Sequence[Prompts], options: DecodeOptions
@@ -41,7 +51,7 @@ class Reference:
         return [self.answer(embedding, part, options) for embedding, part in zip(embeddings, prompts)]
 
     def answer(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
-        if embedding.fingerprint != self.fingerprint:
+        if embedding.fingerprint != self.made_by:
             raise InputError(f"expected an embedding of {self.fingerprint}; got one of {embedding.fingerprint}")
         planes, scores, index = [], [], []
         for number, prompt in enumerate(prompts):
@@ -93,6 +103,39 @@ class Reference:
 
     def decode_bytes(self, width: int, height: int) -> int:
         return 32 * width * height
+
+
+class Weighted(Reference):
+    """A reference with a weight in each stage, read from a file, and a fingerprint of two parts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with np.load(path) as weights:
+            self.gain, self.shift = weights["gain"], weights["shift"]
+
+    @property
+    def fingerprint(self) -> Fingerprint:  # type: ignore[override]
+        return Fingerprint(fingerprint_arrays({"gain": self.gain}), fingerprint_arrays({"shift": self.shift}))
+
+    def embedding(self, image: Image) -> Embedding:
+        made = super().embedding(image)
+        return replace(made, tensors={name: tensor * self.gain for name, tensor in made.tensors.items()})
+
+    def readings(self, embedding: Embedding, prompt: Prompt) -> list[tuple[Plane, float]]:
+        return [(plane + self.shift, score) for plane, score in super().readings(embedding, prompt)]
+
+
+class ReferenceTests(SegmenterTests):
+    """The suite for a class of `Weighted`; `Reference` itself has no weights."""
+
+    model: ClassVar[type[Weighted] | None] = None
+
+    def load_weights(self, path: Path, *, encoder: int, decoder: int) -> Segmenter | None:
+        if self.model is None:
+            return None
+        with path.open("wb") as file:
+            np.savez(file, gain=np.float32(1 + encoder / 10), shift=np.float32(decoder / 10))
+        return self.model(path)
 
 
 def stability(logits: Plane, threshold: float, offset: float) -> Plane:

@@ -17,9 +17,10 @@ import pytest
 
 from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts, Segmenter
 from samovar.errors import InputError
+from samovar.fingerprint import Fingerprint, fingerprint_arrays
 from samovar.testing import SegmenterTests
 from samovar.types import Kind
-from tests.core.testing.reference import Plane, Reference
+from tests.core.testing.reference import Plane, Reference, ReferenceTests, Weighted
 from tests.core.testing.suites import checks, failures
 
 
@@ -28,8 +29,18 @@ def segmenter() -> Segmenter:
     return Reference()
 
 
-class TestReference(SegmenterTests):
+class TestReference(ReferenceTests):
     pass
+
+
+class TestWeighted(ReferenceTests):
+    model = Weighted
+
+    @pytest.fixture
+    def segmenter(self, tmp_path: Path) -> Segmenter:
+        made = self.load_weights(tmp_path / "own", encoder=2, decoder=3)
+        assert made is not None
+        return made
 
 
 class Mutant(Reference):
@@ -45,6 +56,47 @@ class ChangingFingerprint(Mutant):
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
         return f"reference {next(self.counter)}"
+
+
+class ForgottenWeights(Weighted):
+    """One promise about weights broken in each subclass."""
+
+    breaks: str
+
+
+class FingerprintsThePath(ForgottenWeights):
+    """The stale cache: other weights at the same path, and the old embeddings."""
+
+    breaks = "test_other_encoder_weights_at_the_same_path_give_another_fingerprint"
+
+    @property
+    def fingerprint(self) -> Fingerprint:  # type: ignore[override]
+        return Fingerprint.of(f"weighted-{self.path}")
+
+
+class FingerprintsTheEncoderAlone(ForgottenWeights):
+    breaks = "test_other_decoder_weights_at_the_same_path_give_another_decoder_fingerprint"
+
+    @property
+    def fingerprint(self) -> Fingerprint:  # type: ignore[override]
+        return Fingerprint.of(fingerprint_arrays({"gain": self.gain}))
+
+
+class MixesTheParts(ForgottenWeights):
+    breaks = "test_other_decoder_weights_at_the_same_path_give_another_decoder_fingerprint"
+
+    @property
+    def fingerprint(self) -> Fingerprint:  # type: ignore[override]
+        every = fingerprint_arrays({"gain": self.gain, "shift": self.shift})
+        return Fingerprint(f"encoder {every}", f"decoder {every}")
+
+
+class FingerprintsPathAndWeights(ForgottenWeights):
+    breaks = "test_the_same_weights_give_the_same_fingerprint_wherever_they_lie"
+
+    @property
+    def fingerprint(self) -> Fingerprint:  # type: ignore[override]
+        return Fingerprint(f"{self.path} {super().fingerprint.encoder}", super().fingerprint.decoder)
 
 
 class UnknownKind(Mutant):
@@ -351,12 +403,39 @@ class OnlyBoxes(Reference):
 
 
 MUTANTS = Mutant.__subclasses__()
+FORGOTTEN = ForgottenWeights.__subclasses__()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_segmenter_that_breaks_one_promise_fails_the_check_of_that_promise(mutant: Callable[[], Mutant]) -> None:
     segmenter = mutant()
     assert failures(SegmenterTests, only=segmenter.breaks, segmenter=segmenter)
+
+
+@pytest.mark.parametrize("mutant", FORGOTTEN, ids=lambda mutant: mutant.__name__)
+def test_a_segmenter_that_forgets_its_weights_fails_the_check_of_that(mutant: type[ForgottenWeights]) -> None:
+    class Suite(ReferenceTests):
+        model = mutant
+
+    failed = failures(Suite, only=mutant.breaks, segmenter=Reference())
+    assert isinstance(failed[mutant.breaks], AssertionError)
+
+
+def test_weights_that_change_nothing_are_no_proof() -> None:
+    class Deaf(Weighted):
+        def embedding(self, image: Image) -> Embedding:
+            return replace(Reference().embedding(image), fingerprint=self.made_by)
+
+    class Suite(ReferenceTests):
+        model = Deaf
+
+    assert "embed alike" in str(failures(Suite, segmenter=Reference())[FingerprintsThePath.breaks])
+
+
+def test_a_suite_that_says_nothing_of_weights_fails_and_says_what_to_do() -> None:
+    failed = failures(SegmenterTests, segmenter=Reference())
+    assert set(failed) == {mutant.breaks for mutant in FORGOTTEN}
+    assert "must override load_weights" in str(failed[FingerprintsThePath.breaks])
 
 
 def test_every_check_is_failed_by_some_mutant() -> None:
@@ -366,12 +445,12 @@ def test_every_check_is_failed_by_some_mutant() -> None:
         "test_encoding_no_images_gives_no_embeddings",
         "test_decoding_no_images_gives_no_masks",
     }
-    assert {mutant.breaks for mutant in MUTANTS} == checks(SegmenterTests) - trivial
+    assert {mutant.breaks for mutant in (*MUTANTS, *FORGOTTEN)} == checks(SegmenterTests) - trivial
 
 
 @pytest.mark.parametrize("segmenter", [Reference(), OnlyBoxes()], ids=["all kinds", "boxes only"])
 def test_a_segmenter_that_keeps_its_promises_fails_nothing(segmenter: Segmenter) -> None:
-    assert failures(SegmenterTests, segmenter=segmenter) == {}
+    assert failures(ReferenceTests, segmenter=segmenter) == {}
 
 
 def test_the_suite_fails_under_pytest_as_well_and_shows_values(tmp_path: Path) -> None:

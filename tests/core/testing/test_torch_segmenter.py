@@ -9,7 +9,7 @@ import pytest
 
 from samovar import Embedding, Image, Prompt, Segmenter
 from samovar.testing import SegmenterTests
-from tests.core.testing.reference import Plane, Reference
+from tests.core.testing.reference import Plane, Reference, ReferenceTests
 from tests.core.testing.suites import failures
 
 torch = pytest.importorskip("torch")
@@ -39,7 +39,7 @@ def segmenter(request: pytest.FixtureRequest) -> Segmenter:
     return made
 
 
-class TestTorchReference(SegmenterTests):
+class TestTorchReference(ReferenceTests):
     pass
 
 

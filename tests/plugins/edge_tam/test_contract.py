@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 from samovar.testing import SegmenterTests
+from samovar_plugins.edge_tam.loading import assemble
+from samovar_plugins.sam.loading import fingerprint
 from samovar_plugins.sam.segmenter import SamSegmenter
-from tests.plugins.edge_tam.weights import tiny
+from tests.plugins.edge_tam.weights import random_weights, tiny
+from tests.plugins.sam.weights import two_seeds
 
 
 class TestEdgeTam(SegmenterTests):
@@ -20,3 +25,9 @@ class TestEdgeTam(SegmenterTests):
     @pytest.fixture
     def segmenter(self) -> SamSegmenter:
         return tiny()
+
+    def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
+        tensors = two_seeds(random_weights, encoder, decoder)
+        torch.save(tensors, path)
+        mark = fingerprint("edge-tam", path, torch.float32)
+        return assemble(tensors, fingerprint=mark, device="cpu", dtype=torch.float32, frame=64)

@@ -61,9 +61,11 @@ def _normed(found: dict[str, Shape], name: str, shape: Shape) -> None:
     found[f"{name}.bn.num_batches_tracked"] = ()
 
 
-def random_weights(size: tuple[int, tuple[int, ...]] = TINY, channels: int = 32, mlp: int = 64) -> dict[str, Tensor]:
+def random_weights(
+    size: tuple[int, tuple[int, ...]] = TINY, channels: int = 32, mlp: int = 64, seed: int = 0
+) -> dict[str, Tensor]:
     """Weights whose masks have structure."""
-    return structured(shapes(size, channels, mlp))
+    return structured(shapes(size, channels, mlp), seed)
 
 
 @cache

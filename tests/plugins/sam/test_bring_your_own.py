@@ -22,10 +22,11 @@ from tests.plugins.sam.weights import random_weights
 PACKAGE = ROOT / "docs" / "how-to" / "samovar-conv-sam"
 
 
-def weights() -> dict[str, torch.Tensor]:
+def weights(encoder: int = 0, decoder: int = 0) -> dict[str, torch.Tensor]:
     """A checkpoint for it: SAM's decoder, and an encoder of four convolutions."""
-    found = {name: tensor for name, tensor in random_weights("sam").items() if not name.startswith("image_encoder.")}
-    generator = torch.Generator().manual_seed(0)
+    made = random_weights("sam", seed=decoder)
+    found = {name: tensor for name, tensor in made.items() if not name.startswith("image_encoder.")}
+    generator = torch.Generator().manual_seed(encoder)
     for index, (inputs, outputs) in enumerate([(3, 8), (8, 16), (16, 32), (32, 32)]):
         noise = torch.randn(outputs, inputs, 3, 3, generator=generator)
         found[f"image_encoder.{index}.weight"] = noise / math.sqrt(inputs * 9)
@@ -55,6 +56,10 @@ class TestConvSam(SegmenterTests):
     @pytest.fixture
     def segmenter(self, installed: Segmenter) -> Segmenter:
         return installed
+
+    def load_weights(self, path: Path, *, encoder: int, decoder: int) -> Segmenter:
+        torch.save(weights(encoder, decoder), path)
+        return samovar.load("conv-sam", weights=path, device="cpu", cache="off").segmenter
 
 
 def test_the_package_has_fewer_than_sixty_lines_of_code() -> None:

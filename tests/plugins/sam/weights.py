@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from samovar_plugins.sam.catalogue import Family
 from samovar_plugins.sam.checkpoint import Shape
 
-__all__ = ["MOBILE", "TINY", "Sizes", "random_weights", "shapes"]
+__all__ = ["MOBILE", "TINY", "Sizes", "random_weights", "shapes", "two_seeds"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,13 @@ def random_weights(family: Family, sizes: Sizes = TINY, seed: int = 0) -> dict[s
     """
     generator = torch.Generator().manual_seed(seed)
     return {name: _random(name, shape, generator) for name, shape in shapes(family, sizes).items()}
+
+
+def two_seeds(make: Callable[..., dict[str, Tensor]], encoder: int, decoder: int) -> dict[str, Tensor]:
+    """Weights by `make(seed=…)`, those that embeddings depend on from one seed and the others from another."""
+    ours, theirs = make(seed=encoder), make(seed=decoder)
+    heads = ("image_encoder.", "no_mem_embed", "sam_mask_decoder.conv_s")
+    return {name: (ours if name.startswith(heads) else theirs)[name] for name in ours}
 
 
 def _random(name: str, shape: Shape, generator: torch.Generator) -> Tensor:

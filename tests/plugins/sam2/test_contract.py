@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 from samovar.testing import SegmenterTests
+from samovar_plugins.sam.loading import fingerprint
 from samovar_plugins.sam.segmenter import SamSegmenter
-from tests.plugins.sam2.weights import tiny
+from samovar_plugins.sam2.loading import assemble
+from tests.plugins.sam.weights import two_seeds
+from tests.plugins.sam2.weights import TINY, random_weights, tiny
 
 
 class TestSam2(SegmenterTests):
@@ -20,3 +25,9 @@ class TestSam2(SegmenterTests):
     @pytest.fixture
     def segmenter(self) -> SamSegmenter:
         return tiny()
+
+    def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
+        tensors = two_seeds(random_weights, encoder, decoder)
+        torch.save(tensors, path)
+        mark = fingerprint("sam2", path, torch.float32)
+        return assemble(TINY.layout, tensors, fingerprint=mark, device="cpu", dtype=torch.float32, frame=TINY.frame)

@@ -43,6 +43,12 @@ class TestVisualPrompts(SegmenterTests):
     def segmenter(self, model: Sam3Segmenter) -> SamSegmenter:
         return model.visual
 
+    def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
+        model, head = reference(encoder), "tracker_model.mask_decoder.transformer."
+        ours, theirs = model.state_dict(), reference(decoder).state_dict()
+        model.load_state_dict({name: (theirs if name.startswith(head) else ours)[name] for name in ours})
+        return load_sam3("sam3", weights=str(save(model, path)), device="cpu", dtype="float32").visual
+
 
 def test_a_folder_of_hugging_face_is_recognised_and_answers(folder: Path, photo: Path) -> None:
     assert identify_weights(folder) == "sam3"

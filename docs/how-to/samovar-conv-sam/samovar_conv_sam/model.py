@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional
 
+from samovar.fingerprint import fingerprint_arrays
 from samovar_plugins.sam.decoder import SamDecoder
 from samovar_plugins.sam.encoding import LongestSide
 from samovar_plugins.sam.layers import State, gelu_
@@ -26,7 +27,8 @@ class ConvEncoder:
 
 
 def load(name, *, weights, device, dtype):
-    state = State(torch.load(weights, weights_only=True), device, torch.float32)
+    tensors = torch.load(weights, weights_only=True)
+    state = State(tensors, device, torch.float32)
     prompts = SamPromptEncoder(state.at("prompt_encoder"), SIDE)
     grid = (SIDE // 16, SIDE // 16)
     parts = Parts(
@@ -37,4 +39,5 @@ def load(name, *, weights, device, dtype):
         grid=grid,
         dense=prompts.dense,
     )
-    return SamSegmenter(parts, fingerprint=f"{name}-{weights}", device=device, dtype=torch.float32)
+    mark = f"{name}-{fingerprint_arrays(tensors)}-float32"  # never the path: other weights may lie there tomorrow
+    return SamSegmenter(parts, fingerprint=mark, device=device, dtype=torch.float32)

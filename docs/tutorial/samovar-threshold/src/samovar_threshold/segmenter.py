@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from samovar import DecodeOptions, Embedding, Image, Masks, Prompt, Prompts
+from samovar import DecodeOptions, Embedding, Fingerprint, Image, Masks, Prompt, Prompts
 from samovar.errors import InputError
 
 from samovar_threshold.otsu import separation
@@ -31,13 +31,16 @@ class Answer(NamedTuple):
 class ThresholdSegmenter:
     """Answers a box or points with what is darker, or lighter, than its surroundings. Keeps nothing between calls."""
 
-    fingerprint = "threshold 1"
+    fingerprint = Fingerprint(encoder="grey 1", decoder="otsu 1")
     prompt_kinds = frozenset({"points", "box"})
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         return [
             Embedding(
-                {"grey": cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)}, image.width, image.height, self.fingerprint
+                {"grey": cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)},
+                image.width,
+                image.height,
+                self.fingerprint.encoder,
             )
             for image in images
         ]
@@ -51,8 +54,8 @@ class ThresholdSegmenter:
         return 32 * width * height
 
     def _answer(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
-        if embedding.fingerprint != self.fingerprint:
-            raise InputError(f"expected an embedding made by {self.fingerprint!r}; got {embedding.fingerprint!r}")
+        if embedding.fingerprint != self.fingerprint.encoder:
+            raise InputError(f"expected an embedding made by {self.fingerprint}; got one by {embedding.fingerprint}")
         answers, prompt_index = [], []
         for index, prompt in enumerate(prompts):
             readings = _readings(embedding.tensors["grey"], prompt)[: 3 if options.multimask else 1]
