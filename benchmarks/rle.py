@@ -136,7 +136,7 @@ def thousand(count: int, width: int = 4000, height: int = 3000) -> None:
         ("nms(0.7)", lambda: masks.nms(0.7)),
         ("union", masks.union),
         ("resize to half", lambda: masks.resize(width // 2, height // 2)),
-        ("clean(100)", lambda: masks.clean(100)),
+        ("remove_small_regions(100)", lambda: masks.remove_small_regions(100)),
     ]
     for name, work in works:
         start = time.thread_time()

@@ -59,4 +59,4 @@ def photos(data_folder: Path, most: int, subset: str = "cocotr") -> list[tuple[I
 
 def same(one: Masks, other: Masks) -> bool:
     """Whether the pixels are the same, in images of one size."""
-    return one.same_as(other)
+    return one.equals(other)

@@ -89,7 +89,7 @@ def test_without_tolerance_masks_come_back_exactly(masks: Masks, tmp_path_factor
     prompts = ask(folder, image, "masks")
     kept = masks[masks.areas > 0]
     assert len(prompts) == len(kept)
-    assert all(isinstance(got, Masks) and got.same_as(mask) for got, mask in zip(prompts.masks, kept))
+    assert all(isinstance(got, Masks) and got.equals(mask) for got, mask in zip(prompts.masks, kept))
     assert [label or "object" for label in kept.labels] == list(prompts.labels)
 
 

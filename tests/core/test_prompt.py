@@ -136,10 +136,10 @@ def test_a_mask_becomes_a_prompt_of_its_logits_or_else_its_pixels_with_label_and
     assert (prompt.label, prompt.id) == ("tea", 2)
     prompt = Prompt.from_mask(masks.replace(logits=None)[1])
     assert isinstance(prompt.mask, Masks)
-    assert prompt.mask.same_as(masks[1])
+    assert prompt.mask.equals(masks[1])
     prompt = Prompt.from_mask(MASK)
     assert isinstance(prompt.mask, Masks)
-    assert (prompt.mask.same_as(masks[0]), prompt.label, prompt.id) == (True, None, None)
+    assert (prompt.mask.equals(masks[0]), prompt.label, prompt.id) == (True, None, None)
     with pytest.raises(PromptError, match="a mask prompt is one mask; got 2; index it"):
         Prompt.from_mask(masks)
 

@@ -187,7 +187,7 @@ def test_what_was_prepared_apart_is_answered_together(runtime: Runtime, segmente
     assert [len(masks) for masks in answers] == [2, 0]
     for masks, (image, prompts) in zip(answers, wanted):
         alone = runtime.segment(image, prompts)
-        assert masks.same_as(alone)
+        assert masks.equals(alone)
         assert (masks.labels, masks.scores.tolist()) == (alone.labels, alone.scores.tolist())
 
 

@@ -48,7 +48,7 @@ def test_it_leaves_when_memory_is_short_and_comes_back_to_a_warm_cache(tmp_path:
         assert not shared.segmenter_loaded
         assert memory.free() >= shared.budget
     after = shared.runtime().segment(photo, box)
-    assert before.same_as(after)
+    assert before.equals(after)
     assert (shared.dropped, memory.loads) == (1, 2)
     assert memory.segmenters[0].encoded == ["photo.jpg"]
     assert memory.segmenters[1].encoded == []  # from the cache

@@ -37,4 +37,4 @@ def test_a_click_goes_through_their_server_to_ours_and_back(
             size = {"original_width": 600, "original_height": 400, "image_rotation": 0}
             answer = project.click(project.upload(photo), {**click, **size, "value": value, "is_positive": True})
     mask = brush.decode(answer["result"][0]["value"]["rle"], 600, 400)
-    assert mask.same_as(model.segment(photo, Prompt(points=[(310, 120)])))
+    assert mask.equals(model.segment(photo, Prompt(points=[(310, 120)])))

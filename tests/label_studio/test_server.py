@@ -66,7 +66,7 @@ def personal(studio: Studio) -> str:
 
 def test_a_click_gives_the_mask_that_samovar_gives(project: Project, task: int, model: Runtime, photo: Path) -> None:
     prediction = project.click(task, point(*CUP))
-    assert mask_of(prediction).same_as(model.segment(photo, Prompt(points=[CUP])))
+    assert mask_of(prediction).equals(model.segment(photo, Prompt(points=[CUP])))
     [region] = prediction["result"]
     assert (region["from_name"], region["value"]["brushlabels"]) == ("brushlabels", ["thing"])
 
@@ -81,14 +81,14 @@ def test_a_box_gives_the_mask_that_samovar_gives(project: Project, task: int, mo
 def test_a_negative_click_takes_away(project: Project, task: int, model: Runtime, photo: Path) -> None:
     wanted = model.segment(photo, Prompt(points=[CUP, SPOON], point_labels=[1, 0]))
     mask = mask_of(project.click(task, point(*CUP), point(*SPOON, positive=False)))
-    assert mask.same_as(wanted)
+    assert mask.equals(wanted)
     assert not mask.to_array()[0, int(SPOON[1]), int(SPOON[0])]
 
 
 def test_an_answer_is_refined_by_a_click(project: Project, task: int, model: Runtime, photo: Path) -> None:
     first = project.click(task, point(*CUP))
     refined = mask_of(project.click(task, *first["result"], point(*SPOON)))
-    assert refined.same_as(model.segment(photo, Prompt(mask=mask_of(first), points=[SPOON])))
+    assert refined.equals(model.segment(photo, Prompt(mask=mask_of(first), points=[SPOON])))
 
 
 @pytest.mark.parametrize("kind", ["BrushLabels", "PolygonLabels", "RectangleLabels", "EllipseLabels", "KeyPointLabels"])
@@ -133,7 +133,7 @@ def test_a_mask_is_the_same_after_it_was_stored_and_exported(
     source = LabelStudioSource(str(project.export(tmp_path / "export.json")), "masks")
     [prompt] = source.prompts([Image(photo)])[0]
     assert isinstance(prompt.mask, Masks)
-    assert prompt.mask.same_as(model.segment(photo, Prompt(points=[CUP])))
+    assert prompt.mask.equals(model.segment(photo, Prompt(points=[CUP])))
 
 
 def test_what_the_sink_writes_is_imported_and_exported_unchanged(
@@ -151,7 +151,7 @@ def test_what_the_sink_writes_is_imported_and_exported_unchanged(
     [exported] = json.loads(project.export(tmp_path / "export.json").read_text())
     read = [annotation_of("here", region, WIDTH, HEIGHT) for region in regions_of(exported)]
     assert [one and one.label for one in read] == ["thing", "other"]
-    assert Masks.concat([one.mask(WIDTH, HEIGHT) for one in read if one]).same_as(masks)
+    assert Masks.concat([one.mask(WIDTH, HEIGHT) for one in read if one]).equals(masks)
 
 
 POLYGON = [[40, 10], [65, 12], [60, 50], [42, 48]]
@@ -253,7 +253,7 @@ def test_local_files_and_data_urls_are_read_too(studio: Studio, project: Project
     data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
     for picture in ("/data/local-files/?d=photos/a%20photo.jpg", data):
         mask = mask_of(project.click(project.add(picture), point(*CUP)))
-        assert mask.same_as(model.segment(photo, Prompt(points=[CUP])))
+        assert mask.equals(model.segment(photo, Prompt(points=[CUP])))
 
 
 def test_either_kind_of_token_reads_projects_tasks_and_pictures(

@@ -73,7 +73,7 @@ def test_it_shows_every_part_where_it_is(drawn: tuple[Path, Image, Masks], tmp_p
     assert [label for label, _, _ in shapes] == ["ring", "pair", "pair"]
     ring, one, other = (points for _, _, points in shapes)
     again = Masks.from_polygons([[ring], [one, other]], 80, 60)
-    assert again.same_as(masks)
+    assert again.equals(masks)
     assert shapes[1][1] == shapes[2][1] is not None
 
 
@@ -84,4 +84,4 @@ def test_what_it_saves_again_is_read_as_the_same_masks(drawn: tuple[Path, Image,
     assert [prompt.label for prompt in prompts] == ["ring", "pair"]
     for prompt, mask in zip(prompts, masks):
         assert isinstance(prompt.mask, Masks)
-        assert prompt.mask.same_as(mask)
+        assert prompt.mask.equals(mask)

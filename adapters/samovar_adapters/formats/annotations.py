@@ -11,8 +11,7 @@ import numpy as np
 
 from samovar.errors import InputError, MaskError, PromptError
 from samovar.image import Image
-from samovar.masks import Masks
-from samovar.masks.rasterize import Rule
+from samovar.masks import Masks, Rule
 from samovar.prompts import Prompt, Prompts
 from samovar.types import ObjectId
 from samovar_adapters.formats.deepest import deepest

@@ -10,8 +10,7 @@ from samovar_adapters.formats.text import compact, numbers, short
 
 if TYPE_CHECKING:
     from samovar.image import Image
-    from samovar.masks import Masks
-    from samovar.masks.polygons import Polygon
+    from samovar.masks import Masks, Polygon
 
 __all__ = ["PolygonsSink"]
 

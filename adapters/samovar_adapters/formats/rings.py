@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.masks.polygons import Polygon
+from samovar.masks import Polygon
 
 __all__ = ["one_ring", "with_slits"]
 

@@ -36,7 +36,7 @@ class Pictures:
 
     def put(self, key: str, image: Image, size: int) -> None:
         """Keep the file of `image`, of `size` bytes. Raises ImageError, and keeps nothing, if it is no picture."""
-        fresh = image.undecoded()
+        fresh = image.without_pixels()
         with self._lock:
             self._drop(key)
             if size <= self.budget:
@@ -55,7 +55,7 @@ class Pictures:
                 self._drop(key)
                 return None
             self._kept.move_to_end(key)
-        return kept.image.undecoded()
+        return kept.image.without_pixels()
 
     def _drop(self, key: str) -> None:
         kept = self._kept.pop(key, None)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from samovar.automatic.grid import Crop, crops, point_grid
 from samovar.automatic.options import AutomaticOptions
-from samovar.masks import Masks
-from samovar.masks.nms import nms_boxes
+from samovar.masks import Masks, nms_boxes
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 
@@ -82,7 +81,7 @@ def _pixel_boxes(masks: Masks) -> NDArray[np.float32]:
 
 def _clean(masks: Masks, options: AutomaticOptions) -> Masks:
     """Small holes filled and small islands dropped; of masks that became alike, one that needed no change stays."""
-    cleaned = masks.clean(options.min_mask_region_area)
+    cleaned = masks.remove_small_regions(options.min_mask_region_area)
     unchanged = cleaned.areas == masks.areas
     keep = nms_boxes(
         _pixel_boxes(cleaned), unchanged.astype(np.float32), max(options.box_nms_thresh, options.crop_nms_thresh)

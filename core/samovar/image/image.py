@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, SupportsIndex, Union, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.deprecation import renamed_method
 from samovar.errors import ImageError
 from samovar.http import without_secrets
 from samovar.image.arrays import SupportsTensor, ValueRange, check_value_range, from_array, from_tensor
@@ -217,14 +218,14 @@ class Image:
             self._encoded.release()
             return digest
 
-    def undecoded(self) -> Image:
+    def without_pixels(self) -> Image:
         """The same file as a picture of its own, for whoever keeps pictures but not their pixels. Raises ImageError.
 
         What is known of the file is known to both; pixels live as long as the image that decoded them. Of what did not
         come from a file it is the image itself.
         """
         if self._original is not None:
-            return Image(self._original.undecoded(), name=self._name)
+            return Image(self._original.without_pixels(), name=self._name)
         if self._encoded is None:
             return self
         self._measure()
@@ -233,6 +234,8 @@ class Image:
             setattr(image, field, getattr(self, field))
         image._lock, image._encoded, image._pixels = threading.Lock(), self._encoded.again(), None
         return image
+
+    undecoded = renamed_method("Image.undecoded", without_pixels)
 
     @property
     def decoder(self) -> str:

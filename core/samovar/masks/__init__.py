@@ -1,6 +1,9 @@
 """Compact masks: `Masks` holds N masks of one image as run lengths and gives every other form on request."""
 
-from samovar.masks.masks import Masks
-from samovar.masks.polygons import Polygon
+from __future__ import annotations
 
-__all__ = ["Masks", "Polygon"]
+from samovar.masks.masks import Masks
+from samovar.masks.measure import nms_boxes
+from samovar.masks.polygons import Polygon, Rule
+
+__all__ = ["Masks", "Polygon", "Rule", "nms_boxes"]

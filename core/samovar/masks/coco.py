@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import MaskError
 from samovar.jit import njit
-from samovar.masks.runs import Runs, check_size, checked, concat, empty, offsets_of, read_only
-from samovar.masks.scan import Counts
+from samovar.masks.runs import Counts, Runs, check_size, checked, concat, empty, offsets_of, read_only
 
 __all__ = ["from_coco_rle", "to_coco_rle"]
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from samovar.deprecation import warn_renamed
+from samovar.deprecation import renamed_method, warn_renamed
 from samovar.errors import MaskError
-from samovar.masks import clean, coco, dense, measure, merge, nms, polygons, rasterize, rotated, transform
+from samovar.masks import coco, dense, measure, polygons, transform
 from samovar.masks.columns import KEEP, Columns, Kept
-from samovar.masks.polygons import Polygon
-from samovar.masks.rasterize import Region, Rule
+from samovar.masks.polygons import Polygon, Region, Rule
 from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Masks:
         inverts `to_polygons()` exactly. "coco" joins the rings and draws each pixel for pixel as pycocotools does.
         Raises MaskError for rings of fewer than 3 points or with points that are not finite.
         """
-        return cls._of(rasterize.from_polygons(instances, width, height, rule))
+        return cls._of(polygons.from_polygons(instances, width, height, rule))
 
     @classmethod
     def from_packed(cls, packed: ArrayLike, width: int, height: int) -> Masks:
@@ -226,7 +225,7 @@ class Masks:
             taken.__dict__["_measured"] = (areas[index], boxes[index])
         return taken
 
-    def same_as(self, other: Masks) -> bool:
+    def equals(self, other: Masks) -> bool:
         """Whether both hold the same pixels in the same order, in images of one size. Columns are not compared."""
         return (
             (self.width, self.height) == (other.width, other.height)
@@ -309,8 +308,8 @@ class Masks:
         if by not in ("mask", "box"):
             raise MaskError(f'nms goes by "mask" or "box"; got {by!r}')
         if by == "box":
-            return nms.nms_boxes(self.boxes, self.scores, threshold)
-        return nms.nms_masks(self.runs, self.areas, self.boxes, self.scores, threshold)
+            return measure.nms_boxes(self.boxes, self.scores, threshold)
+        return measure.nms_masks(self.runs, self.areas, self.boxes, self.scores, threshold)
 
     def rotated_boxes(self) -> NDArray[np.float32]:
         """N×5 float32: centre x, centre y, width, height (pixels) and angle (degrees, clockwise on the screen).
@@ -318,17 +317,17 @@ class Masks:
         The smallest rectangle around the whole pixels; zeros for an empty mask. The angle is that from the x axis to
         the side called width and lies in [0, 90).
         """
-        return rotated.rotated_boxes(self.runs)
+        return measure.rotated_boxes(self.runs)
 
     # ------------------------------------------------------------------------------------------------- changed
 
     def union(self) -> Masks:
         """One mask: the pixels in any of them. Its score is their mean; it keeps what they agree on."""
-        return Masks(merge.union(self.runs, np.zeros(len(self), np.int64), 1), self.columns.merged())
+        return Masks(transform.union(self.runs, np.zeros(len(self), np.int64), 1), self.columns.merged())
 
     def intersection(self) -> Masks:
         """One mask: the pixels in all of them, none if there are no masks. Columns as for `union`."""
-        return Masks(merge.intersection(self.runs), self.columns.merged())
+        return Masks(transform.intersection(self.runs), self.columns.merged())
 
     def resize(self, width: int, height: int) -> Masks:
         """For the image resized to `width`×`height`: nearest neighbour by pixel centres."""
@@ -350,12 +349,17 @@ class Masks:
         pasted = transform.paste(self.runs, *check_size(width, height), *transform.whole_place(x, y))
         return Masks(pasted, self.columns.replaced(logits=None))
 
-    def clean(self, min_area: float) -> Masks:
+    def remove_small_regions(self, min_area: float) -> Masks:
         """Holes below `min_area` pixels filled, then islands below it dropped; the largest island always stays.
 
-        Regions touch at corners too, as in Segment Anything's `remove_small_regions`. Raises MaskError for a `min_area`
+        Regions touch at corners too, as in Segment Anything's function of this name. Raises MaskError for a `min_area`
         that is negative or not a number.
         """
         if not min_area >= 0:
             raise MaskError(f"min_area must be 0 or more pixels; got {min_area!r}")
-        return Masks(clean.clean(self.runs, min_area), self.columns)
+        return Masks(transform.remove_small_regions(self.runs, min_area), self.columns)
+
+    # ------------------------------------------------------------------------------------------------- old names
+
+    same_as = renamed_method("Masks.same_as", equals)
+    clean = renamed_method("Masks.clean", remove_small_regions)

@@ -1,8 +1,8 @@
-"""Areas, boxes and overlaps, straight from the runs."""
+"""What is read off masks without painting them: areas, boxes, rotated boxes, overlaps and non-maximum suppression."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from samovar.errors import MaskError
 from samovar.jit import njit
-from samovar.masks.runs import Runs, read_only
+from samovar.masks.runs import Runs, portions, read_only, spans_of
 
-__all__ = ["areas_and_boxes", "box_iou", "mask_iou", "pair_iou", "same_size"]
+__all__ = ["areas_and_boxes", "box_iou", "mask_iou", "nms_boxes", "nms_masks", "pair_iou", "rotated_boxes", "same_size"]
 
 _BLOCK = 1 << 20  # entries of a table of pairs worked out at a time
+Overlap = Callable[[int, NDArray[np.int64]], NDArray[np.float64]]
 
 
 @njit
@@ -192,3 +193,76 @@ def box_iou(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[
         whole = areas[rows, None] + other_areas - overlap
         np.divide(overlap, whole, out=out[rows], where=whole > 0)
     return out
+
+
+def _greedy(scores: NDArray[np.float32], threshold: float, overlap: Overlap) -> NDArray[np.int64]:
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(order):
+        best, order = int(order[0]), order[1:]
+        kept.append(best)
+        order = order[overlap(best, order) <= threshold]
+    return np.array(kept, np.int64)
+
+
+def nms_boxes(boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """Indices of N×4 boxes (x1 y1 x2 y2) kept, best-scored first.
+
+    A box goes when its IoU with a kept, better-scored one is above `threshold`; of equal scores the earlier is better.
+    """
+    return _greedy(scores, threshold, lambda best, rest: box_iou(boxes[best : best + 1], boxes[rest])[0])
+
+
+def nms_masks(
+    runs: Runs,
+    areas: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    threshold: float,
+) -> NDArray[np.int64]:
+    """As `nms_boxes`, by the IoU of the masks themselves; only those that could be too close are compared."""
+
+    def overlap(best: int, rest: NDArray[np.int64]) -> NDArray[np.float64]:
+        box, others = boxes[best], boxes[rest]
+        apart = (others[:, :2] >= box[2:]).any(axis=1) | (others[:, 2:] <= box[:2]).any(axis=1)
+        small, large = np.minimum(areas[rest], areas[best]), np.maximum(areas[rest], areas[best])
+        close = np.flatnonzero(~apart & (small > threshold * large))
+        out = np.zeros(len(rest))
+        out[close] = pair_iou(runs, runs, np.full(len(close), best), rest[close], areas, areas)
+        return out
+
+    return _greedy(scores, threshold, overlap)
+
+
+def rotated_boxes(runs: Runs) -> NDArray[np.float32]:
+    """N×5 float32 centre x, centre y, width, height in pixels and angle in degrees; zeros for an empty mask.
+
+    The smallest rectangle (OpenCV's rotating calipers) around the corners, not the centres, of a mask's pixels.
+    """
+    out = np.zeros((len(runs), 5), np.float32)
+    for part in portions(runs):
+        _fill(runs.take(part), out[part])
+    return out
+
+
+def _fill(runs: Runs, out: NDArray[np.float32]) -> None:
+    import cv2
+
+    spans = spans_of(runs)
+    seams, _ = spans.seams()
+    firsts, lasts = seams[:-1], seams[1:] - 1
+    # The hull needs only the highest and the lowest edge of every column.
+    columns, tops, bottoms = spans.columns[firsts], spans.tops[firsts], spans.bottoms[lasts]
+    bounds = np.searchsorted(spans.owners[firsts], np.arange(len(runs) + 1))
+    for index, (low, high) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist())):
+        if low == high:
+            continue
+        x, top, bottom = columns[low:high], tops[low:high], bottoms[low:high]
+        corners = np.concatenate([np.stack([x + step, rows], axis=1) for step in (0, 1) for rows in (top, bottom)])
+        origin = corners.min(axis=0)  # small numbers: OpenCV works in float32
+        (cx, cy), (w, h), angle = cv2.minAreaRect((corners - origin).astype(np.float32))
+        # The same rectangle has four names, and which one comes differs between versions of OpenCV.
+        quarter_turns, angle = divmod(angle, 90.0)
+        if quarter_turns % 2:
+            w, h = h, w
+        out[index] = cx + origin[0], cy + origin[1], w, h, angle

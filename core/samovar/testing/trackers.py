@@ -108,7 +108,7 @@ class TrackerTests:
         before = tracker.step(frames[1])
         after = tracker.correct(1, _first())
         assert after.ids == before.ids
-        assert after[1].same_as(before[1])
+        assert after[1].equals(before[1])
 
     def test_a_restored_one_goes_on_as_the_saved_one(
         self, new_tracker: Callable[[], Tracker], frames: list[Image]
@@ -150,6 +150,6 @@ def _second(id: int | str | None = None) -> Prompt:
 
 
 def _assert_same(got: Masks, expected: Masks) -> None:
-    assert got.same_as(expected)
+    assert got.equals(expected)
     assert (got.ids, got.labels) == (expected.ids, expected.labels)
     assert np.array_equal(got.scores, expected.scores)

@@ -36,7 +36,7 @@ def test_masks_come_back_exactly_with_labels_scores_and_ids(array: Any, data: st
     task = json.loads(json.dumps(task_of("a.jpg", given_masks)))
     read = [annotation_of("here", region, width, height) for region in regions_of(task)]
     assert [one and (one.label, one.id) for one in read] == list(zip(labels, given_masks.ids))
-    assert Masks.concat([one.mask(width, height) for one in read if one]).same_as(given_masks)
+    assert Masks.concat([one.mask(width, height) for one in read if one]).equals(given_masks)
     assert [region["score"] for region in regions_of(task)] == scores.tolist()
 
 
@@ -96,7 +96,7 @@ def test_what_the_sink_writes_the_source_reads(tmp_path: Path) -> None:
     [prompts] = LabelStudioSource(str(tmp_path / "out"), "masks").prompts([picture()])
     read: list[Prompt] = list(Prompts.of(prompts))
     assert [(one.label, one.id) for one in read] == [("cat", "a"), (None, "b")]
-    assert Masks.concat([one.mask for one in read if isinstance(one.mask, Masks)]).same_as(masks)
+    assert Masks.concat([one.mask for one in read if isinstance(one.mask, Masks)]).equals(masks)
 
 
 @pytest.mark.parametrize(

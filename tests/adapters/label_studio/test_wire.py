@@ -51,14 +51,14 @@ def answered(mask: Masks, kind: str, **options: float) -> list[dict[str, object]
 
 @given(masks)
 def test_a_brush_mask_comes_back_exactly(mask: Masks) -> None:
-    assert brush.decode(brush.encode(mask), mask.width, mask.height).same_as(mask)
+    assert brush.decode(brush.encode(mask), mask.width, mask.height).equals(mask)
 
 
 def test_runs_longer_than_a_record_holds_come_back_too() -> None:
     array = np.zeros((1, 300, 400), bool)
     array[:, 100:250, 3:] = True
     mask = Masks.from_array(array)
-    assert brush.decode(brush.encode(mask), 400, 300).same_as(mask)
+    assert brush.decode(brush.encode(mask), 400, 300).equals(mask)
 
 
 def test_literal_records_and_soft_edges_as_the_editor_writes_them() -> None:
@@ -136,14 +136,14 @@ def test_a_brush_region_says_everything_the_editor_needs() -> None:
     value = region["value"]
     assert isinstance(value, dict)
     assert (value["format"], value["brushlabels"]) == ("rle", ["cat"])
-    assert brush.decode(value["rle"], 120, 80).same_as(disc())
+    assert brush.decode(value["rle"], 120, 80).equals(disc())
 
 
 @pytest.mark.parametrize("hole", [False, True])
 def test_polygons_draw_the_mask_again_holes_included(hole: bool) -> None:
     mask = disc(hole=hole)
     drawn = [Frame(120, 80).polygon(region["value"]) for region in answered(mask, "polygon", tolerance=0)]  # type: ignore[arg-type]
-    assert Masks.from_polygons([[ring.astype(np.float32) for ring in drawn]], 120, 80).same_as(mask)
+    assert Masks.from_polygons([[ring.astype(np.float32) for ring in drawn]], 120, 80).equals(mask)
 
 
 def test_a_tolerance_saves_most_of_a_polygons_points() -> None:
@@ -242,7 +242,7 @@ def test_a_region_answered_before_is_refined_by_a_click() -> None:
     }
     [asked] = read_context([answered_before, click(30, 50, positive=False)], FRAME)
     assert isinstance(asked.prompt.mask, Masks)
-    assert asked.prompt.mask.same_as(mask)
+    assert asked.prompt.mask.equals(mask)
     assert asked.prompt.point_labels is not None
     assert asked.prompt.point_labels.tolist() == [0]
 

@@ -39,7 +39,7 @@ def test_a_click_is_answered_as_the_runtime_answers_it() -> None:
         await engine.close()
         return masks
 
-    assert run(click()).same_as(Runtime(FilledBoxes()).segment(picture(51), BOX))
+    assert run(click()).equals(Runtime(FilledBoxes()).segment(picture(51), BOX))
 
 
 def test_an_image_is_encoded_once_however_many_ask_at_once_and_afterwards() -> None:

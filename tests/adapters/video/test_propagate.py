@@ -116,7 +116,7 @@ def test_a_restored_tracker_goes_on_exactly_as_the_saved_one(sam: Runtime) -> No
     other.restore(tracker.snapshot())
     for frame in frames[6:]:
         mine, its = tracker.step(frame), other.step(frame)
-        assert mine.same_as(its)
+        assert mine.equals(its)
         assert (mine.ids, mine.labels, mine.scores.tolist()) == (its.ids, its.labels, its.scores.tolist())
 
 

@@ -188,24 +188,24 @@ def test_only_encoded_sources_have_a_file_digest(file: Path) -> None:
 def test_an_undecoded_copy_knows_the_file_and_keeps_no_pixels() -> None:
     image = Image(PNG, name="kept")
     np.testing.assert_array_equal(image.pixels, PIXELS)
-    copy = image.undecoded()
+    copy = image.without_pixels()
     assert copy._pixels is None
     assert (copy.name, copy.width, copy.file_digest()) == ("kept", WIDTH, image.file_digest())
     np.testing.assert_array_equal(copy.pixels, PIXELS)
-    assert image.undecoded()._pixels is None
+    assert image.without_pixels()._pixels is None
     with image._lock:  # as while somebody decodes it
-        assert image.undecoded().file_digest() == image.undecoded().file_digest()
-    again = Image(image, name="again").undecoded()
+        assert image.without_pixels().file_digest() == image.without_pixels().file_digest()
+    again = Image(image, name="again").without_pixels()
     assert (again.name, again.file_digest()) == ("again", image.file_digest())
     assert again.pixels is not image.pixels
     array = Image(PIXELS)
-    assert array.undecoded() is array
+    assert array.without_pixels() is array
     with pytest.raises(ImageError):
-        Image(b"no picture").undecoded()
+        Image(b"no picture").without_pixels()
 
 
 def test_an_undecoded_copy_of_a_file_is_of_that_very_file(file: Path) -> None:
-    copy = Image(file).undecoded()
+    copy = Image(file).without_pixels()
     file.write_bytes(encoded(Pillow.fromarray(255 - PIXELS), "PNG"))
     with pytest.raises(ImageError, match="a changed one"):
         _ = copy.pixels

@@ -36,7 +36,7 @@ def test_masks_read_from_text_from_lists_and_from_a_mixture_are_the_same(stack: 
     texts, lists = masks.to_coco_rle(), masks.to_coco_rle(compressed=False)
     mixed = [(texts, lists)[index % 2][index] for index in range(len(masks))]
     for rles in (texts, lists, mixed, coco_rles(stack)):
-        assert Masks.from_coco_rle(rles, width, height).same_as(masks)
+        assert Masks.from_coco_rle(rles, width, height).equals(masks)
 
 
 @given(stacks(min_count=1))
@@ -54,13 +54,13 @@ def test_runs_of_zero_inside_a_mask_are_merged_away(counts: list[int], compresse
         rle = coco.frPyObjects(rle, 1, total)
     masks = Masks.from_coco_rle([rle])
     assert np.array_equal(masks.to_array()[0, 0], dense)
-    assert masks.same_as(Masks.from_array(dense[None, None]))
+    assert masks.equals(Masks.from_array(dense[None, None]))
 
 
 def test_runs_longer_than_any_coco_photo_survive_the_text() -> None:
     counts = [2**29, 1, 2**28, 5, 2**30 - 2**29 - 2**28 - 6]
     masks = Masks.from_runs(counts, [0, 5], 2**15, 2**15)
-    assert Masks.from_coco_rle(masks.to_coco_rle()).same_as(masks)
+    assert Masks.from_coco_rle(masks.to_coco_rle()).equals(masks)
 
 
 @pytest.mark.parametrize(

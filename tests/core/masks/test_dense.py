@@ -29,10 +29,10 @@ def test_any_memory_layout_and_integer_type_gives_the_same_masks(stack: Stack) -
     coco_layout = np.asfortranarray(stack.transpose(1, 2, 0)).transpose(2, 0, 1)
     strided = stack.repeat(2, axis=2)[:, :, ::2]
     for same in (np.asfortranarray(stack), columns, coco_layout, strided, stack[::-1][::-1]):
-        assert Masks.from_array(same).same_as(masks)
+        assert Masks.from_array(same).equals(masks)
     for dtype in ("uint8", "int16", "int64"):
-        assert Masks.from_array(np.where(stack, 3, 0).astype(dtype)).same_as(masks)
-        assert Masks.from_array(columns.astype(dtype, order="K")).same_as(masks)
+        assert Masks.from_array(np.where(stack, 3, 0).astype(dtype)).equals(masks)
+        assert Masks.from_array(columns.astype(dtype, order="K")).equals(masks)
 
 
 @given(stacks())
@@ -51,7 +51,7 @@ def test_masks_come_back_from_their_crops(stack: Stack) -> None:
     masks = Masks.from_array(stack)
     crops = list(masks.crops())
     origins = np.array([(x, y) for _, x, y in crops], np.int64).reshape(-1, 2)
-    assert Masks.from_crops([crop for crop, _, _ in crops], origins, masks.width, masks.height).same_as(masks)
+    assert Masks.from_crops([crop for crop, _, _ in crops], origins, masks.width, masks.height).equals(masks)
 
 
 @given(stacks(max_side=70), st.data())
@@ -63,7 +63,7 @@ def test_crops_anywhere_in_the_image_are_placed_there(stack: Stack, data: st.Dat
     dense[:, top : top + h, left : left + w] = stack
     crops = [crop if index % 2 else np.asfortranarray(crop) for index, crop in enumerate(stack)]
     origins = np.full((len(stack), 2), (left, top))
-    assert Masks.from_crops(crops, origins, width, height).same_as(Masks.from_array(dense))
+    assert Masks.from_crops(crops, origins, width, height).equals(Masks.from_array(dense))
 
 
 @given(stacks())
@@ -72,7 +72,7 @@ def test_packed_bits_come_back_and_have_the_documented_layout(stack: Stack) -> N
     packed = masks.to_packed()
     assert packed.shape == (*stack.shape[:2], -(-stack.shape[2] // 8))
     assert np.array_equal(packed, np.packbits(stack, axis=-1))
-    assert Masks.from_packed(packed, masks.width, masks.height).same_as(masks)
+    assert Masks.from_packed(packed, masks.width, masks.height).equals(masks)
 
 
 def test_padding_bits_of_packed_masks_are_ignored() -> None:

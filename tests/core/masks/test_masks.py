@@ -89,8 +89,8 @@ def test_a_slice_shares_the_memory_of_the_whole() -> None:
 def test_concat_undoes_slicing(stack: Stack, data: st.DataObject) -> None:
     masks = Masks.from_array(stack)
     cut = data.draw(st.integers(0, len(stack)))
-    assert Masks.concat([masks[:cut], masks[cut:]]).same_as(masks)
-    assert Masks.concat(list(masks) or [masks]).same_as(masks)
+    assert Masks.concat([masks[:cut], masks[cut:]]).equals(masks)
+    assert Masks.concat(list(masks) or [masks]).equals(masks)
 
 
 def test_concat_keeps_columns_and_drops_logits_that_not_every_part_has() -> None:
@@ -177,12 +177,12 @@ def test_a_pickled_copy_is_the_same() -> None:
     assert_rows(pickle.loads(pickle.dumps(masks[1:4])), masks, [1, 2, 3])
 
 
-def test_same_as_tells_pixels_apart_and_sizes_and_order() -> None:
+def test_equals_tells_pixels_apart_and_sizes_and_order() -> None:
     masks = labelled(2)
-    assert masks.same_as(masks.replace(labels=()))
-    assert not masks.same_as(masks[::-1])
-    assert not masks.same_as(masks[:1])
-    assert not Masks.empty(4, 5).same_as(Masks.empty(5, 4))
+    assert masks.equals(masks.replace(labels=()))
+    assert not masks.equals(masks[::-1])
+    assert not masks.equals(masks[:1])
+    assert not Masks.empty(4, 5).equals(Masks.empty(5, 4))
 
 
 def test_the_old_name_of_a_prompt_of_a_mask_still_works() -> None:
@@ -213,7 +213,7 @@ def test_runs_that_make_no_masks_are_refused(counts: Any, offsets: Any, words: s
 
 def test_runs_come_back() -> None:
     masks = labelled()
-    assert Masks.from_runs(masks.runs.counts, masks.runs.offsets, masks.width, masks.height).same_as(masks)
+    assert Masks.from_runs(masks.runs.counts, masks.runs.offsets, masks.width, masks.height).equals(masks)
     assert len(Masks.from_runs([], [0], 3, 2)) == 0
 
 
@@ -238,18 +238,24 @@ def test_no_masks_at_all_work_everywhere() -> None:
     assert none.polygon_loss(1.0).shape == (0,)
     assert not list(none)
     assert not list(none.crops())
-    for masks in (none[:], none[[]], none[np.zeros(0, np.bool_)], Masks.concat([none, none]), none.clean(9)):
-        assert masks.same_as(none)
-    assert Masks.from_array(np.zeros((0, 5, 7), np.bool_)).same_as(none)
-    assert Masks.from_crops([], [], 7, 5).same_as(none)
-    assert Masks.from_packed(none.to_packed(), 7, 5).same_as(none)
-    assert Masks.from_label_map(none.to_label_map()).same_as(none)
-    assert Masks.from_polygons([], 7, 5).same_as(Masks.from_polygons([], 7, 5, rule="coco"))
-    assert none.resize(3, 9).same_as(Masks.empty(3, 9))
-    assert none.crop((1, 1, 3, 2)).same_as(Masks.empty(2, 1))
-    assert none.paste(9, 9, 1, 1).same_as(Masks.empty(9, 9))
+    for masks in (
+        none[:],
+        none[[]],
+        none[np.zeros(0, np.bool_)],
+        Masks.concat([none, none]),
+        none.remove_small_regions(9),
+    ):
+        assert masks.equals(none)
+    assert Masks.from_array(np.zeros((0, 5, 7), np.bool_)).equals(none)
+    assert Masks.from_crops([], [], 7, 5).equals(none)
+    assert Masks.from_packed(none.to_packed(), 7, 5).equals(none)
+    assert Masks.from_label_map(none.to_label_map()).equals(none)
+    assert Masks.from_polygons([], 7, 5).equals(Masks.from_polygons([], 7, 5, rule="coco"))
+    assert none.resize(3, 9).equals(Masks.empty(3, 9))
+    assert none.crop((1, 1, 3, 2)).equals(Masks.empty(2, 1))
+    assert none.paste(9, 9, 1, 1).equals(Masks.empty(9, 9))
     assert none.union().areas.tolist() == none.intersection().areas.tolist() == [0]
-    assert pickle.loads(pickle.dumps(none)).same_as(none)
+    assert pickle.loads(pickle.dumps(none)).equals(none)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (20_000, 200), (200, 20_000)])
@@ -261,11 +267,19 @@ def test_tiny_long_and_tall_images_work_everywhere(size: tuple[int, int]) -> Non
     masks = Masks.from_array(stack)
     assert np.array_equal(masks.to_array(), stack)
     assert masks.areas.tolist() == stack.sum(axis=(1, 2)).tolist()
-    assert Masks.from_coco_rle(masks.to_coco_rle()).same_as(masks)
-    assert Masks.from_polygons(masks.to_polygons(), width, height).same_as(masks)
-    assert Masks.from_packed(masks.to_packed(), width, height).same_as(masks)
-    assert masks.resize(width, height).same_as(masks)
-    assert masks.resize(1, 1).resize(width, height)[1].same_as(masks[1])
-    assert masks.clean(3)[:2].same_as(masks[:2])
+    assert Masks.from_coco_rle(masks.to_coco_rle()).equals(masks)
+    assert Masks.from_polygons(masks.to_polygons(), width, height).equals(masks)
+    assert Masks.from_packed(masks.to_packed(), width, height).equals(masks)
+    assert masks.resize(width, height).equals(masks)
+    assert masks.resize(1, 1).resize(width, height)[1].equals(masks[1])
+    assert masks.remove_small_regions(3)[:2].equals(masks[:2])
     assert np.allclose(masks.iou(masks).diagonal(), [0, 1, 1])
     assert masks.rotated_boxes()[1].tolist() == pytest.approx([width / 2, height / 2, width, height, 0], abs=1e-2)
+
+
+def test_old_names_still_work() -> None:
+    masks = labelled(2)
+    with pytest.warns(DeprecationWarning, match=r"Masks\.same_as\(\) is now equals\(\)"):
+        assert masks.same_as(masks)
+    with pytest.warns(DeprecationWarning, match=r"Masks\.clean\(\) is now remove_small_regions\(\)"):
+        assert masks.clean(3).equals(masks.remove_small_regions(3))

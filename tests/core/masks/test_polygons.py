@@ -25,7 +25,7 @@ def signed_area(ring: NDArray[Any]) -> float:
 @given(stacks(max_side=60))
 def test_polygons_along_pixel_edges_draw_the_same_masks_again(stack: Stack) -> None:
     masks = Masks.from_array(stack)
-    assert Masks.from_polygons(masks.to_polygons(), masks.width, masks.height).same_as(masks)
+    assert Masks.from_polygons(masks.to_polygons(), masks.width, masks.height).equals(masks)
 
 
 @given(stacks(max_side=40))
@@ -101,7 +101,7 @@ def test_a_simplified_outline_strays_no_farther_than_the_tolerance(stack: Stack,
 def test_up_to_half_a_pixel_points_are_left_out_and_nothing_is_lost(stack: Stack, tolerance: float) -> None:
     masks = Masks.from_array(stack)
     polygons = masks.to_polygons(tolerance)
-    assert Masks.from_polygons(polygons, masks.width, masks.height).same_as(masks)
+    assert Masks.from_polygons(polygons, masks.width, masks.height).equals(masks)
     assert points_in(polygons) <= points_in(masks.to_polygons())
 
 
@@ -130,7 +130,7 @@ def test_regions_thinner_than_the_tolerance_are_kept_whole() -> None:
     mask = np.zeros((1, 9, 30), np.bool_)
     mask[0, 4, 4] = mask[0, 2, 10:25] = True
     masks = Masks.from_array(mask)
-    assert Masks.from_polygons(masks.to_polygons(5.0), 30, 9).same_as(masks)
+    assert Masks.from_polygons(masks.to_polygons(5.0), 30, 9).equals(masks)
 
 
 coordinates = st.floats(-60, 120, allow_subnormal=False) | st.integers(-20, 160).map(lambda value: value / 2)

@@ -43,15 +43,15 @@ def test_their_pixels_are_those_that_pycocotools_decodes(photos: Photos) -> None
     for rows, masks in each(photos):
         theirs = coco.decode([row["rle"] for row in rows]).transpose(2, 0, 1)
         assert np.array_equal(masks.to_array(), theirs)
-        assert Masks.from_array(theirs).same_as(masks)
-        assert Masks.from_packed(masks.to_packed(), masks.width, masks.height).same_as(masks)
+        assert Masks.from_array(theirs).equals(masks)
+        assert Masks.from_packed(masks.to_packed(), masks.width, masks.height).equals(masks)
 
 
 def test_their_polygons_are_exact_and_a_tolerance_below_a_pixel_costs_them_little(photos: Photos) -> None:
     losses, kept, given = [], 0, 0
     for _, masks in each(photos):
         exact, simple = masks.to_polygons(), masks.to_polygons(0.75)
-        assert Masks.from_polygons(exact, masks.width, masks.height).same_as(masks)
+        assert Masks.from_polygons(exact, masks.width, masks.height).equals(masks)
         given += sum(len(ring) for mask in exact for polygon in mask for ring in polygon.rings)
         kept += sum(len(ring) for mask in simple for polygon in mask for ring in polygon.rings)
         losses.append(masks.polygon_loss(0.75))

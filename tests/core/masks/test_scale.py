@@ -40,7 +40,7 @@ def test_a_thousand_masks_are_written_as_coco_rle_within_a_second(thousand: Mask
     start = time.thread_time()
     rles = thousand.to_coco_rle()
     assert time.thread_time() - start < 1
-    assert Masks.from_coco_rle(rles).same_as(thousand)
+    assert Masks.from_coco_rle(rles).equals(thousand)
 
 
 def test_threads_that_share_masks_agree(thousand: Masks) -> None:
@@ -72,7 +72,7 @@ masks = Masks.from_coco_rle([{"size": [2, 3], "counts": [1, 2, 3]}, {"size": [2,
 masks = Masks.concat([masks[1:], masks[:1]]).replace(labels=["a", "b"])
 assert masks.to_coco_rle(compressed=False)[1]["counts"] == [1, 2, 3]
 assert Masks.empty(3, 4).boxes.shape == (0, 4)
-assert masks[0].union().same_as(masks[0])
+assert masks[0].union().equals(masks[0])
 """
     assert loaded_after(code) == set()
 

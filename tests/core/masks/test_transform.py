@@ -33,7 +33,7 @@ def test_resize_by_whole_factors_is_that_of_pillow(stack: Stack, across: int, do
     theirs = np.asarray(PillowImage.fromarray(stack[0]).resize(size, PillowImage.Resampling.NEAREST))
     enlarged = Masks.from_array(stack).resize(*size)
     assert np.array_equal(enlarged.to_array()[0], theirs)
-    assert enlarged.resize(stack.shape[2], stack.shape[1]).same_as(Masks.from_array(stack))
+    assert enlarged.resize(stack.shape[2], stack.shape[1]).equals(Masks.from_array(stack))
 
 
 @given(stacks(max_side=40), st.integers(-50, 60), st.integers(-50, 60), st.integers(1, 60), st.integers(1, 60))
@@ -49,13 +49,13 @@ def test_a_paste_is_undone_by_a_crop(stack: Stack, x: int, y: int) -> None:
     masks = Masks.from_array(stack)
     pasted = masks.paste(masks.width + 40, masks.height + 35, x, y)
     assert np.array_equal(pasted.areas, masks.areas)
-    assert pasted.crop((x, y, x + masks.width, y + masks.height)).same_as(masks)
+    assert pasted.crop((x, y, x + masks.width, y + masks.height)).equals(masks)
 
 
 def test_what_is_known_of_masks_survives_but_for_logits_that_no_longer_fit() -> None:
     masks = Masks.from_array(blobs(3, 40)).replace(labels=list("abc"), logits=np.zeros((3, 4, 4)), stability=[1, 0, 1])
     assert masks.labels == ("a", "b", "c")
-    for changed in (masks.resize(20, 30), masks.clean(5)):
+    for changed in (masks.resize(20, 30), masks.remove_small_regions(5)):
         assert changed.labels == masks.labels
         assert changed.logits is masks.logits
     for changed in (masks.crop((0, 0, 9, 9)), masks.paste(90, 90, 1, 2)):
@@ -90,7 +90,7 @@ def test_places_between_pixels_are_refused(place: Any) -> None:
 @pytest.mark.parametrize("min_area", [-1, float("nan")])
 def test_areas_that_are_none_are_refused(min_area: float) -> None:
     with pytest.raises(MaskError, match="min_area must be 0 or more pixels"):
-        Masks.empty(5, 5).clean(min_area)
+        Masks.empty(5, 5).remove_small_regions(min_area)
 
 
 def remove_small_regions(mask: NDArray[Any], min_area: float, mode: Literal["holes", "islands"]) -> NDArray[Any]:
@@ -109,7 +109,7 @@ def remove_small_regions(mask: NDArray[Any], min_area: float, mode: Literal["hol
 
 @given(stacks(max_side=40), st.integers(0, 40))
 def test_clean_removes_small_regions_as_segment_anything_does(stack: Stack, min_area: int) -> None:
-    for mask, cleaned in zip(stack, Masks.from_array(stack).clean(min_area).to_array(), strict=True):
+    for mask, cleaned in zip(stack, Masks.from_array(stack).remove_small_regions(min_area).to_array(), strict=True):
         if not mask.any():
             assert not cleaned.any()
             continue
@@ -126,7 +126,7 @@ def test_clean_fills_holes_before_it_drops_islands() -> None:
     mask[1:6, 1:6] = True
     mask[2:5, 2:5] = False  # 16 pixels around a hole of 9
     mask[9, 9] = True
-    (cleaned,) = Masks.from_array(mask[None]).clean(20).to_array()
+    (cleaned,) = Masks.from_array(mask[None]).remove_small_regions(20).to_array()
     expected = np.zeros((12, 12), np.bool_)
     expected[1:6, 1:6] = True
     assert np.array_equal(cleaned, expected)
