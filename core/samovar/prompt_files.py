@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import ImageError, MaskError, PromptError
+from samovar.errors import PromptError
 from samovar.prompts import Prompt, Prompts, PromptsLike
+from samovar.schema import PROMPT_KEYS, OpenImage, PromptRecord, is_data_url, prompts_of, read
+
+if TYPE_CHECKING:
+    from samovar.image import Image
 
 __all__ = ["FIELDS", "load_prompts", "save_prompts"]
 
-FIELDS = ("points", "point_labels", "box", "mask", "text", "label", "id")
+FIELDS = PROMPT_KEYS
 """The keys of a prompt in JSON."""
 
 ARRAYS = ("boxes", "points", "point_labels", "point_offsets", "labels", "ids")
@@ -31,13 +34,12 @@ def load_prompts(source: str | os.PathLike[str] | list[Any] | Mapping[str, Any])
     Args:
         source: a .json, .npy or .npz file, or parsed JSON:
 
-            - a list of prompts: objects with any of the keys `FIELDS`, or rows of four numbers (a box) or of two (a
-              foreground point);
-            - an object with such keys: one prompt;
+            - a list of prompts: objects as `samovar.schema.PromptRecord`, or rows of four numbers (a box) or of two
+              (a foreground point);
+            - one such object;
             - any other object: image name → one of the above.
 
-            Coordinates are pixels, (x, y), boxes x1 y1 x2 y2. A `mask` is a COCO RLE object or the path of an image
-            file whose non-black pixels are the mask, relative to the JSON file. An .npy file holds N×4 boxes or N×2
+            Images that masks and exemplars name are relative to the JSON file. An .npy file holds N×4 boxes or N×2
             points, an .npz file any of the arrays `ARRAYS`.
 
     Returns:
@@ -62,7 +64,7 @@ def load_prompts(source: str | os.PathLike[str] | list[Any] | Mapping[str, Any])
         raise _wrong(name, "a file of prompts", "no such file", f"check the path {path}") from error
     except json.JSONDecodeError as error:
         where = f"{name}: line {error.lineno} column {error.colno}"
-        raise _wrong(where, "JSON", f"an error there ({error.msg})", "mend it") from error
+        raise _wrong(where, "JSON", f"an error there ({error.msg})", "correct it") from error
     except UnicodeDecodeError as error:
         raise _wrong(name, "UTF-8 text", f"byte {error.start}, which is none", "save it as UTF-8") from error
     except _KeyTwice as error:
@@ -103,72 +105,39 @@ def save_prompts(prompts: PromptsLike | Mapping[str, PromptsLike], path: str | o
 
 
 def _read(value: Any, where: str, folder: Path) -> Prompts | dict[str, Prompts]:
-    if isinstance(value, Mapping) and value.keys().isdisjoint(FIELDS):
-        images = {str(name): _read(each, f"{where}: {json.dumps(name)}", folder) for name, each in value.items()}
-        flat = {name: prompts for name, prompts in images.items() if isinstance(prompts, Prompts)}
-        for name in images.keys() - flat.keys():
-            advice = f"use the keys {', '.join(FIELDS)}"
-            raise _wrong(f"{where}: {json.dumps(name)}", "prompts", "an object with none of their keys", advice)
-        return flat
-    if isinstance(value, Mapping):
-        return Prompts.of(_prompt(value, where, folder))
-    if not isinstance(value, list):
+    if isinstance(value, Mapping) and value.keys().isdisjoint(PROMPT_KEYS):
+        return {str(name): _of_image(each, f"{where}: {json.dumps(name)}", folder) for name, each in value.items()}
+    return _of_image(value, where, folder)
+
+
+def _of_image(value: Any, where: str, folder: Path) -> Prompts:
+    """The prompts of one image: a list of them, or one by itself."""
+    if isinstance(value, Mapping) and value.keys().isdisjoint(PROMPT_KEYS):
+        raise _wrong(where, "prompts", "an object with none of their keys", f"use the keys {', '.join(PROMPT_KEYS)}")
+    alone = isinstance(value, Mapping)
+    if not alone and not isinstance(value, list):
         raise _wrong(where, "a list of prompts or an object image → list", _kind(value), "see the format's page")
-    columns = _columns(value)
-    if columns is not None:
-        return columns
-    return Prompts.of([_prompt(item, f"{where}: item {index}", folder) for index, item in enumerate(value)])
+    places = [f"{where}: "] if alone else [f"{where}: item {index}: " for index in range(len(value))]
+    given = zip([value] if alone else value, places)
+    items = [read(item, PromptRecord | list[Any], place, PromptError) for item, place in given]
+    return prompts_of(items, where, _Folder(folder), alone=alone)
 
 
-def _columns(items: list[Any]) -> Prompts | None:
-    """Bare rows, or objects of a box alone, straight into columns; None where each item must be looked at by itself.
+class _Folder(OpenImage):
+    """Images that a file of prompts names: relative to it."""
 
-    That is the case for richer prompts, and for wrong ones, so that the message can name the item.
-    """
-    try:
-        if all(type(item) is list for item in items):
-            array = np.array(items)
-            if array.dtype.kind in "iuf":
-                return Prompts.of(array)
-        elif all(type(item) is dict and "box" in item and item.keys() <= {"box", "label", "id"} for item in items):
-            labels, ids = [item.get("label") for item in items], [item.get("id") for item in items]
-            return Prompts.from_boxes([item["box"] for item in items], labels=labels, ids=ids)
-    except (PromptError, ValueError):
-        return None
-    return None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
+    def image(self, name: str) -> Image:
+        from samovar.image import Image
 
-def _prompt(item: Any, where: str, folder: Path) -> Prompt:
-    try:
-        if isinstance(item, list):
-            if len(item) not in (2, 4):
-                raise PromptError(f"a row must be a box x1 y1 x2 y2 or a point x y; got {len(item)} entries; mend it")
-            return Prompt(box=item) if len(item) == 4 else Prompt(points=[item])
-        if not isinstance(item, Mapping):
-            raise PromptError(f'expected an object; got {_kind(item)}; write e.g. {{"box": [12, 30, 410, 380]}}')
-        for key in item:
-            if key not in FIELDS:
-                near = get_close_matches(str(key), FIELDS, n=1, cutoff=0.5)
-                advice = f"did you mean {near[0]}?" if near else "remove it"
-                raise PromptError(f"expected the keys {', '.join(FIELDS)}; got {key!r:.60}; {advice}")
-        given = {key: value for key, value in item.items() if value is not None}
-        if "mask" in given:
-            given["mask"] = _mask(given["mask"], folder)
-        return Prompt(**given)
-    except (PromptError, MaskError, ImageError) as error:
-        raise PromptError(f"{where}: {error}") from error
+        return super().image(name) if is_data_url(name) else Image(self._folder / name)
 
-
-def _mask(value: Any, folder: Path) -> Any:
-    if isinstance(value, Mapping):
-        from samovar.masks import Masks
-
-        return Masks.from_coco_rle([dict(value)])
-    if isinstance(value, str):
+    def mask(self, name: str) -> Any:
         from samovar.image import read_mask
 
-        return read_mask(folder / value)
-    raise PromptError(f"mask must be a COCO RLE object or the path of an image; got {_kind(value)}; write one of them")
+        return super().mask(name) if is_data_url(name) else read_mask(self._folder / name)
 
 
 def _load_arrays(path: Path, name: str) -> Prompts:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.cli.job import perform
+from samovar.cli.job import write_masks
 from samovar.errors import InputError
 from samovar.image import Image, image_suffixes
 from samovar.masks import Masks
@@ -55,7 +55,7 @@ def paint_files(
         sink.take(item.key, paint(image, masks))
         return masks
 
-    return perform(
+    return write_masks(
         runtime, paths, segment, {what: sink}, where=str(sink.path), resume=resume, as_json=as_json, quiet=quiet
     )
 

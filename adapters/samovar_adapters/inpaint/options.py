@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from samovar.cli.options import images_argument, json_option, model_options, quiet_option
-from samovar.cli.prompts import prompt_options
+from samovar.cli.options import (
+    convert_option,
+    images_argument,
+    json_option,
+    model_options,
+    prompt_options,
+    quiet_option,
+    source_option,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from samovar_adapters.inpaint.painter import Painter
@@ -75,10 +83,11 @@ def job_options(command: Command) -> Command:
     """IMAGE..., what to segment in them, where the pictures go, and the model."""
     options = [
         prompt_options,
-        click.option("--source", "-s", metavar="NAME[=ARGUMENT]", help="A prompt source that finds it, such as faces."),
-        click.option("--mask", "mask_file", metavar="FILE", help="A picture of the mask: white is the object."),
+        source_option("A prompt source that finds it, such as faces."),
+        convert_option,
+        model_options,
     ]
-    return file_options(_with(command, [*options, model_options]))
+    return file_options(with_options(command, options))
 
 
 def file_options(command: Command) -> Command:
@@ -92,7 +101,7 @@ def file_options(command: Command) -> Command:
         json_option,
         quiet_option,
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def edge_options(dilate: float = 6, feather: float = 2) -> Callable[[Command], Command]:
@@ -104,7 +113,7 @@ def edge_options(dilate: float = 6, feather: float = 2) -> Callable[[Command], C
         click.option("--padding", type=int, help="Pixels around the mask that count.  [default: half its size]"),
         click.option("--each", is_flag=True, help="Repaint mask by mask instead of all at once."),
     ]  # fmt: skip
-    return lambda command: _with(command, options)
+    return lambda command: with_options(command, options)
 
 
 def method_option(command: Command) -> Command:
@@ -127,7 +136,7 @@ def pipeline_options(command: Command) -> Command:
         click.option("--size", type=click.IntRange(min=8), help="The side it works at, in pixels.  [default: its own]"),
         click.option("--seed", type=int, default=0, show_default=True, help="Makes what it paints repeatable."),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def painter_of(given: dict[str, Any], method: str | None) -> Painter | None:
@@ -159,9 +168,3 @@ def edges_of(given: dict[str, Any]) -> Edges:
     from samovar_adapters.inpaint.repainting import Edges
 
     return Edges(**{name: given.pop(name) for name in ("dilate", "feather", "padding", "each")})
-
-
-def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command

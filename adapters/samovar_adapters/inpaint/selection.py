@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
-from samovar.cli.prompts import chosen_prompts
-from samovar.image import Image
-from samovar.image.mask_file import read_mask
+from samovar.cli.options import PromptArguments
+from samovar.image import Image, read_mask
 from samovar.loading import open_source
 from samovar.masks import Masks
 from samovar.runtime import Runtime
@@ -18,31 +18,24 @@ from samovar_adapters.inpaint.masks import as_masks
 __all__ = ["selected"]
 
 
-def selected(
-    runtime: Runtime,
-    *,
-    points: Sequence[tuple[float, float, float]],
-    boxes: Sequence[tuple[float, float, float, float]],
-    texts: Sequence[str],
-    prompts_file: str | None,
-    label: str | None,
-    source: str | None,
-    mask_file: str | None,
-) -> Callable[[Item, Image], Masks]:
-    """The masks of an image, as `job_options` say.
+def selected(runtime: Runtime, *, prompts: PromptArguments, source: str | None) -> Callable[[Item, Image], Masks]:
+    """The masks of an image, as `job_options` say. A mask file by itself is the answer, and no model is asked.
 
     Raises:
         click.UsageError: nothing to segment, or two ways of saying it.
         InputError: a mask file or a source that cannot be used.
     """
-    prompted = bool(points or boxes or texts or prompts_file)
-    if prompted + bool(source) + bool(mask_file) > 1:
+    others = bool(replace(prompts, mask_file=None)) + bool(source)
+    if others + bool(prompts.mask_file) > 1:
         raise click.UsageError("give prompts, --source or --mask; got more than one of them")
-    if mask_file:
-        mask = read_mask(mask_file)
-        return lambda item, image: as_masks(mask, image.width, image.height)
     if source:
         finder = open_source(source)
         return lambda item, image: runtime.segment(image, finder.prompts([image])[0])
-    prompts_for = chosen_prompts(points, boxes, texts, prompts_file, label, "--source or --mask")
-    return lambda item, image: runtime.segment(image, prompts_for(item.key))
+    if not prompts:
+        ways = "give --point, --box, --text or --prompts, or --source or --mask"
+        raise click.UsageError(f"nothing to segment: {ways}")
+    if prompts.mask_file:
+        mask = read_mask(prompts.mask_file)
+        return lambda item, image: as_masks(mask, image.width, image.height)
+    prompts_of = prompts.of_images()
+    return lambda item, image: runtime.segment(image, prompts_of(item.key))

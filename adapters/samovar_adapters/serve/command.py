@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from samovar.cli.options import model_options
+from samovar.cli.options import convert_option, model_options, with_options
 from samovar.errors import InputError
 
 __all__ = ["serve", "server_options", "start"]
@@ -28,16 +28,13 @@ def server_options(command: Command) -> Command:
                      help="Seconds that a request may take."),
         click.option("--max-body", default="64MiB", show_default=True, metavar="SIZE",
                      help="The largest request that is read."),
-        click.option("--lower", "lowering", multiple=True, metavar="SOURCE[=ARG]",
-                     help="A prompt source for kinds of prompt that the model does not take (text, say)."),
+        convert_option,
         click.option("--warm-up/--no-warm-up", default=True, show_default=True,
                      help="Segment something once the model is loaded, for what it compiles on first use."),
         click.option("--json-logs", is_flag=True, help="Logs as one JSON object a line."),
         click.option("--quiet", "-q", is_flag=True, help="Log only what goes wrong."),
     ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 @click.command()

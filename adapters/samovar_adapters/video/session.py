@@ -15,11 +15,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from samovar.cli.job import describe
 from samovar.errors import Cancelled, InputError
 from samovar.loading import load, open_source
 from samovar.masks import Masks
 from samovar.prompts import Prompts, PromptsLike
+from samovar.schema import masks_to_records
 from samovar.tracking import Tracker
 from samovar_adapters.video.backwards import Earlier, follow_back
 from samovar_adapters.video.checkpoint import Checkpoint
@@ -150,7 +150,7 @@ def _report(followed: Iterable[tuple[Frame, Masks]], reader: FrameReader, *, as_
             count += 1
             bar.set_postfix(objects=int((masks.areas > 0).sum()), refresh=False)
             if as_json:
-                line = {"frame": frame.number, "time": round(float(frame.time), 6), "masks": describe(masks)}
+                line = {"frame": frame.number, "time": round(float(frame.time), 6), "masks": masks_to_records(masks)}
                 click.echo(json.dumps(line))
     return count
 

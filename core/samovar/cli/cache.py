@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from samovar.cli.listing import aligned
 from samovar.cli.options import json_option, model_options, quiet_option
-from samovar.cli.table import aligned
 from samovar.errors import InputError
 
 if TYPE_CHECKING:

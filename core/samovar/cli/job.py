@@ -12,19 +12,21 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from samovar.cli.options import OutputArguments
 from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.pipeline import Outcome, run
 from samovar.protocols import MaskSink, PromptSource
 from samovar.runtime import Runtime
+from samovar.schema import masks_to_records
 from samovar.worklist import Item, worklist
 
-__all__ = ["describe", "perform"]
+__all__ = ["run_job", "write_masks"]
 
 
 @dataclass
-class Tally:
+class JobSummary:
     """Counts of what became of the images."""
 
     written: int = 0
@@ -40,8 +42,43 @@ class Tally:
         hopeless = not (self.written or self.skipped)
         return 2 if hopeless and all(isinstance(error, PromptError) for error in self.failures) else 1
 
+    def line(self, where: str | None) -> str:
+        """What a person is told at the end."""
+        parts = [_count(self.masks, "mask"), f"of {_count(self.written, 'image')}"]
+        if where and self.written + self.skipped:
+            parts.append(f"→ {where}")
+        line = " ".join(parts)
+        if self.skipped:
+            line += f"; {self.skipped} already there"
+        if self.failures:
+            line += f"; {len(self.failures)} failed"
+        return line
 
-def perform(
+
+def run_job(
+    runtime: Runtime,
+    paths: Sequence[str],
+    segment: Callable[[Item, Image], Masks],
+    outputs: OutputArguments,
+    *,
+    source: PromptSource | None = None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Segment every image of `paths` into `outputs` and return the exit status.
+
+    Args:
+        source: what `segment` asks for prompts, if anything.
+
+    Raises: as `OutputArguments.open`.
+    """
+    sinks, where = outputs.open(paths, as_json=as_json)
+    return write_masks(
+        runtime, paths, segment, sinks, source=source, where=where, resume=outputs.resume, as_json=as_json, quiet=quiet
+    )
+
+
+def write_masks(
     runtime: Runtime,
     paths: Sequence[str],
     segment: Callable[[Item, Image], Masks],
@@ -53,17 +90,16 @@ def perform(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Segment every image of `paths` into `sinks` and return the exit status.
+    """As `run_job` into sinks that are open.
 
     Args:
-        source: what `segment` asks for prompts, if anything.
         where: what the summary calls the output.
         resume: skip the images that the sinks already have.
     """
     work, errors = worklist(paths)
-    tally = Tally()
+    summary = JobSummary()
     for missing in errors:
-        _report(Outcome(str(missing), "failed", error=missing), tally, as_json)
+        _report(Outcome(str(missing), "failed", error=missing), summary, as_json)
     show = not quiet and sys.stderr.isatty() and len(work) > 1
     seen = [*sinks.values(), *([source] if source is not None else [])]
     always = any(getattr(part, "needs_pixels", True) for part in seen)
@@ -74,62 +110,35 @@ def perform(
     outcomes = run(work, segment, sinks, resume=resume, needs_pixels=needs_pixels)
     with tqdm(outcomes, total=len(work), unit="image", disable=not show, dynamic_ncols=True) as bar:
         for outcome in bar:
-            _report(outcome, tally, as_json)
-            bar.set_postfix(masks=tally.masks, failed=len(tally.failures), refresh=False)
+            _report(outcome, summary, as_json)
+            bar.set_postfix(masks=summary.masks, failed=len(summary.failures), refresh=False)
     alone = len(work) + len(errors) == 1
-    if not quiet and not (alone and tally.failures):  # the line that names it has said all there is
-        click.echo(_summary(tally, where), err=True)
-    return tally.status
+    if not quiet and not (alone and summary.failures):  # the line that names it has said all there is
+        click.echo(summary.line(where), err=True)
+    return summary.status
 
 
-def describe(masks: Masks) -> list[dict[str, Any]]:
-    """Masks as JSON objects: box x1 y1 x2 y2 and area in pixels, score, label, id, prompt, COCO RLE."""
-    rows = []
-    for i, (rle, box) in enumerate(zip(masks.to_coco_rle(), masks.boxes)):
-        row: dict[str, Any] = {
-            "box": [round(float(value), 2) for value in box],
-            "area": int(masks.areas[i]),
-            "score": round(float(masks.scores[i]), 4),
-            "prompt": int(masks.prompt_index[i]),
-            "label": masks.labels[i],
-            "id": masks.ids[i],
-            "segmentation": rle,
-        }
-        rows.append(row)
-    return rows
-
-
-def _report(outcome: Outcome, tally: Tally, as_json: bool) -> None:
+def _report(outcome: Outcome, summary: JobSummary, as_json: bool) -> None:
     if outcome.error is not None:
-        tally.failures.append(outcome.error)
+        summary.failures.append(outcome.error)
         with tqdm.external_write_mode(file=sys.stderr):
             click.echo(f"samovar: {outcome.error}", err=True)
             if outcome.error.__cause__ is not None and click.get_current_context().find_root().params.get("debug"):
                 click.echo("".join(traceback.format_exception(outcome.error)), err=True)
     elif outcome.masks is not None:
-        tally.written += 1
-        tally.masks += len(outcome.masks)
+        summary.written += 1
+        summary.masks += len(outcome.masks)
     else:
-        tally.skipped += 1
+        summary.skipped += 1
     if as_json:
         line: dict[str, Any] = {"image": outcome.key, "status": outcome.status}
         if outcome.masks is not None:
-            line |= {"width": outcome.masks.width, "height": outcome.masks.height, "masks": describe(outcome.masks)}
+            line |= {"width": outcome.masks.width, "height": outcome.masks.height}
+            line["masks"] = masks_to_records(outcome.masks)
         if outcome.error is not None:
             line["error"] = str(outcome.error)
         click.echo(json.dumps(line))
 
 
-def _summary(tally: Tally, where: str | None) -> str:
-    def count(number: int, word: str) -> str:
-        return f"{number} {word}{'' if number == 1 else 's'}"
-
-    parts = [count(tally.masks, "mask"), f"of {count(tally.written, 'image')}"]
-    if where and tally.written + tally.skipped:
-        parts.append(f"→ {where}")
-    line = " ".join(parts)
-    if tally.skipped:
-        line += f"; {tally.skipped} already there"
-    if tally.failures:
-        line += f"; {len(tally.failures)} failed"
-    return line
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

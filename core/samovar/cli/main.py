@@ -19,15 +19,15 @@ __all__ = ["main"]
 FAILED, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141  # the last two as shells count SIGINT and SIGPIPE
 
 _COMMANDS = {
-    "segment": ("samovar.cli.segment:segment", "Masks for points, boxes or words on one or more images."),
-    "auto": ("samovar.cli.auto:auto", "Masks of every object in one or more images."),
-    "run": ("samovar.cli.run:run", "A pipeline over folders: prompts from a source, masks to sinks, with resume."),
+    "segment": ("samovar.cli.segment:segment", "Masks for points, boxes, masks or words on one or more images."),
+    "auto": ("samovar.cli.segment:auto", "Masks of every object in one or more images."),
+    "run": ("samovar.cli.segment:run", "A pipeline over folders: prompts from a source, masks to sinks, with resume."),
     "cache": ("samovar.cli.cache:cache", "Warm, inspect, check and empty the embedding cache."),
-    "models": ("samovar.cli.models:models", "List the models."),
-    "plugins": ("samovar.cli.plugins:plugins", "List the plugins, or start a new one."),
+    "models": ("samovar.cli.listing:models", "List the models."),
+    "plugins": ("samovar.cli.listing:plugins", "List the plugins, or start a new one."),
     "doctor": (
-        "samovar.cli.doctor:doctor",
-        "What is installed, which extras and devices work, and how to mend the rest.",
+        "samovar.cli.listing:doctor",
+        "What is installed, which extras and devices work, and what to do about the rest.",
     ),
     "bench": ("samovar.cli.bench:bench", "Time a model on this machine."),
 }

@@ -1,9 +1,16 @@
-"""Options that several commands share, and the values they take."""
+"""Options that several commands share, defined once, and the values that they stand for.
+
+A command takes a group of options by its decorator. Groups whose values belong together arrive as one argument:
+`prompt_options` as `prompts`, `output_options` as `outputs`. The others arrive as `samovar.load` takes them.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,27 +18,40 @@ from click.shell_completion import CompletionItem
 
 from samovar.errors import InputError
 
+if TYPE_CHECKING:
+    from samovar.masks import Masks
+    from samovar.prompts import Prompts
+    from samovar.protocols import MaskSink
+
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # older clicks cannot subscript it
+
 __all__ = [
     "BOX",
     "POINT",
     "SETTING",
     "SINK",
-    "complete_format",
-    "complete_source",
+    "OutputArguments",
+    "PromptArguments",
+    "convert_option",
     "images_argument",
     "json_option",
+    "mask_options",
     "model_options",
     "number",
     "output_options",
+    "prompt_options",
     "quiet_option",
+    "scored",
+    "source_option",
+    "with_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-if TYPE_CHECKING:
-    _ParamType = click.ParamType[Any]
-else:
-    _ParamType = click.ParamType  # older clicks cannot subscript it
+
+# ------------------------------------------------------------------------------------------- values
 
 
 class _Numbers(_ParamType):
@@ -90,6 +110,18 @@ SETTING = _Pair("NAME=VALUE")
 SINK = _Pair("NAME=PATH")
 
 
+def number(name: str, text: str) -> int | float:
+    """The value of a numeric setting `name`. Raises InputError when it is no number."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be a number; got {text!r}") from None
+
+
 def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from samovar.plugins import list_segmenters
 
@@ -98,22 +130,51 @@ def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of prompt sources."""
+def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from samovar.plugins import list_prompt_sources
 
     return [spec.name for spec in list_prompt_sources() if spec.name.startswith(incomplete)]
 
 
-def complete_format(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of mask sinks."""
+def _complete_sink(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from samovar.plugins import list_mask_sinks
 
     return [spec.name for spec in list_mask_sinks() if spec.name.startswith(incomplete)]
 
 
+def with_options(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+    """`command` with these options, which its help shows in their order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _gathered(
+    name: str, make: Callable[..., Any], keys: Sequence[str], options: Sequence[Callable[[Any], Any]]
+) -> Callable[[Command], Command]:
+    """A decorator: the command takes `options` and is given their values `keys` as one argument, `make(**values)`."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(*args: Any, **given: Any) -> Any:
+            value = make(**{key: given.pop(key) for key in keys})
+            return command(*args, **{name: value}, **given)
+
+        return with_options(call, options)  # type: ignore[return-value]
+
+    return decorate
+
+
+# ------------------------------------------------------------------------------------------- what runs
+
+# Not checked to exist: it may be a URL or a pattern, and a bad one must not hide the others. The type completes names.
+images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on standard error.")
+
+
 def model_options(command: Command) -> Command:
-    """--model, --weights, --device, --dtype, --cache and --memory: what `samovar.load` takes."""
+    """--model, --weights, --device, --dtype, --cache and --memory, under the names that `samovar.load` takes."""
     options = [
         click.option(
             "--model", "-m", default="default", show_default=True, metavar="NAME|PATH", shell_complete=_complete_model,
@@ -127,36 +188,244 @@ def model_options(command: Command) -> Command:
                      help="Where embeddings are kept."),
         click.option("--memory", metavar="SIZE", help="Memory that decoding may use, such as 512MB.  [default: 1GiB]"),
     ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
-def output_options(command: Command) -> Command:
-    """--format, --out and --resume: where one command's masks go."""
-    command = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")(command)
-    command = click.option(
-        "--out", "-o", type=click.Path(), metavar="PATH", help="A file or a folder, as the format has it."
-    )(command)
-    return click.option(
-        "--format", "-f", "form", metavar="NAME", shell_complete=complete_format,
+def _converters(converters: tuple[str, ...], lower: tuple[str, ...]) -> tuple[str, ...]:
+    if lower:
+        click.echo("samovar: --lower is now called --convert; the old name goes with the next release", err=True)
+    return (*converters, *lower)
+
+
+convert_option = _gathered(
+    "lowering",
+    _converters,
+    ("converters", "lower"),
+    [
+        click.option(
+            "--convert", "converters", metavar="SOURCE[=ARG]", multiple=True, shell_complete=_complete_source,
+            help="A prompt source that turns prompts which the model does not take into ones that it does, such as "
+                 "words into boxes.",
+        ),
+        click.option("--lower", multiple=True, hidden=True),
+    ],
+)  # fmt: skip
+"""--convert, under the name that `samovar.load` takes."""
+
+
+# ------------------------------------------------------------------------------------------- what to segment
+
+
+@dataclass(frozen=True)
+class PromptArguments:
+    """What the options of `prompt_options` say.
+
+    Attributes:
+        points: clicks on one object, x y in pixels and 1 (object) or 0 (background).
+        boxes: x1 y1 x2 y2 in pixels, each an object.
+        texts: words, each naming what to find.
+        mask_file: the path of a picture of an object's mask.
+        prompts_file: a file as `samovar.prompt_files` reads it.
+        label: what to call the objects.
+    """
+
+    points: tuple[tuple[float, float, float], ...] = ()
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    texts: tuple[str, ...] = ()
+    mask_file: str | None = None
+    prompts_file: str | None = None
+    label: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.points or self.boxes or self.texts or self.mask_file or self.prompts_file)
+
+    def of_images(self) -> Callable[[str], Prompts]:
+        """The prompts as a function of an image's key.
+
+        Raises:
+            click.UsageError: prompts that exclude each other.
+            PromptError: a file without prompts; from the function, one without prompts for that image.
+        """
+        from samovar.errors import PromptError
+        from samovar.prompts import Prompts
+
+        loaded = self._loaded()
+        if isinstance(loaded, Prompts):
+            return lambda key: loaded
+
+        def of_image(key: str) -> Prompts:
+            for name in (key, key.rpartition("/")[2]):
+                if name in loaded:
+                    return loaded[name]
+            others = f"it has them for {len(loaded)} other images"
+            raise PromptError(f"{key}: {self.prompts_file} has no prompts for it; {others}")
+
+        return of_image
+
+    def of_one_image(self) -> Prompts:
+        """The prompts of the one image there is, such as a video's first frame. Raises as `of_images`."""
+        from samovar.prompts import Prompts
+
+        loaded = self._loaded()
+        if not isinstance(loaded, Prompts):
+            raise click.UsageError(f"{self.prompts_file} has prompts for several images; expected those of one")
+        return loaded
+
+    def _loaded(self) -> Prompts | dict[str, Prompts]:
+        from samovar.prompt_files import load_prompts
+        from samovar.prompts import Prompt, Prompts
+
+        if self.prompts_file is not None:
+            if self.points or self.boxes or self.texts or self.mask_file:
+                raise click.UsageError("--prompts replaces --point, --box, --mask and --text; got both")
+            return load_prompts(self.prompts_file)
+        if (self.points or self.mask_file) and len(self.boxes) > 1:
+            option = "--point" if self.points else "--mask"
+            raise click.UsageError(f"{option} means one object, but there are several --box; use a --prompts file")
+        refining: dict[str, Any] = {}
+        if self.points:
+            refining["points"] = [point[:2] for point in self.points]
+            refining["point_labels"] = [int(point[2]) for point in self.points]
+        if self.mask_file:
+            from samovar.image import read_mask
+
+            refining["mask"] = read_mask(self.mask_file)
+        rows = [Prompt(box=box, label=self.label, **refining) for box in self.boxes]
+        if refining and not self.boxes:
+            rows.append(Prompt(label=self.label, **refining))
+        return Prompts.of([*rows, *(Prompt(text=text, label=self.label or text) for text in self.texts)])
+
+
+prompt_options = _gathered(
+    "prompts",
+    PromptArguments,
+    ("points", "boxes", "texts", "mask_file", "prompts_file", "label"),
+    [
+        click.option(
+            "--point", "-p", "points", type=POINT, multiple=True,
+            help="A click on the object (,0: on the background). All points of one command mean one object.",
+        ),
+        click.option("--box", "-b", "boxes", type=BOX, multiple=True,
+                     help="A box in pixels; each is an object of its own."),
+        click.option("--mask", "mask_file", type=click.Path(), metavar="FILE",
+                     help="A picture of the object's mask, which is wherever it is not black."),
+        click.option("--text", "-t", "texts", multiple=True, metavar="WORDS",
+                     help="What to find, for models that take text or with --convert."),
+        click.option("--prompts", "prompts_file", type=click.Path(), metavar="FILE",
+                     help="Prompts from a .json, .npy or .npz file."),
+        click.option("--label", help="What to call the objects."),
+    ],
+)  # fmt: skip
+"""--point, --box, --mask, --text, --prompts and --label: the command is given `prompts`, a `PromptArguments`."""
+
+
+def source_option(text: str, *, metavar: str = "NAME[=ARGUMENT]", **more: Any) -> Callable[[Command], Command]:
+    """--source, a prompt source by its name; `text` is its help."""
+    return click.option("--source", "-s", metavar=metavar, shell_complete=_complete_source, help=text, **more)
+
+
+def mask_options(command: Command) -> Command:
+    """--multimask and --min-score, for which see `scored`."""
+    options = [
+        click.option("--multimask", is_flag=True, help="Up to three masks a prompt: whole, part, sub-part."),
+        click.option("--min-score", type=click.FloatRange(0, 1), metavar="S",
+                     help="Leave out masks whose predicted quality is below this."),
+    ]  # fmt: skip
+    return with_options(command, options)
+
+
+def scored(masks: Masks, min_score: float | None) -> Masks:
+    """The masks that score at least `min_score`."""
+    return masks if min_score is None else masks[masks.scores >= min_score]
+
+
+# ------------------------------------------------------------------------------------------- where masks go
+
+
+@dataclass(frozen=True)
+class OutputArguments:
+    """What the options of `output_options` say.
+
+    Attributes:
+        form, out: a mask sink and the path that it writes to; either may be left to `open`.
+        targets: more mask sinks, each with its path.
+        resume: skip the images that the outputs already have.
+    """
+
+    form: str | None = None
+    out: str | None = None
+    targets: tuple[tuple[str, str], ...] = ()
+    resume: bool = False
+
+    def open(self, images: Sequence[str], *, as_json: bool) -> tuple[dict[str, MaskSink], str | None]:
+        """The sinks by name, and the paths they write to, as the summary names them.
+
+        With `--json` alone the masks go to standard output only. Without any path, one image's masks go into a file
+        named after it in the working directory; those of several images into `samovar-out`.
+
+        Raises:
+            click.UsageError: one sink twice.
+            InputError: several images for one file, an unknown format, or a path that the format cannot write.
+        """
+        targets = list(self.targets)
+        if self.form is not None or self.out is not None or not (targets or as_json):
+            targets.insert(0, self._named(images))
+        names = [name for name, _ in targets]
+        if len(set(names)) < len(names):
+            raise click.UsageError("each sink may be given once; got " + ", ".join(names))
+        sinks = {name: _open_sink(name, path, images) for name, path in targets}
+        return sinks, ", ".join(path for _, path in targets) or None
+
+    def _named(self, images: Sequence[str]) -> tuple[str, str]:
+        """`--format` and `--out`, with what was left out."""
+        from samovar.plugins import find_mask_sink
+        from samovar.worklist import key_of_one
+
+        name = self.form or "overlay"
+        spec = find_mask_sink(name)
+        only = key_of_one(images)
+        if self.out is not None:
+            return name, self.out
+        if only is not None and (spec.suffix or spec.item_suffix):
+            return name, f"{PurePosixPath(only).stem}.{name}{spec.suffix or spec.item_suffix}"
+        return name, f"samovar-out{spec.suffix}"
+
+
+def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
+    from samovar.plugins import find_mask_sink, resolve
+    from samovar.worklist import key_of_one
+
+    spec = find_mask_sink(name)
+    if spec.item_suffix and Path(path).suffix.lower() == spec.item_suffix and key_of_one(images) is None:
+        raise InputError(f"{path!r} is the file of one image; for several, name a folder")
+    sink: MaskSink = resolve(spec)(path)
+    return sink
+
+
+_RESUME = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")
+_OUTPUTS = [
+    click.option(
+        "--format", "-f", "form", metavar="NAME", shell_complete=_complete_sink,
         help="overlay, coco, png … (`samovar plugins` lists them as mask sinks).  [default: overlay; none with --json]",
-    )(command)  # fmt: skip
+    ),
+    click.option("--out", "-o", type=click.Path(), metavar="PATH", help="A file or a folder, as the format has it."),
+    click.option(
+        "--sink", "-k", "targets", type=SINK, multiple=True, metavar="NAME=PATH", shell_complete=_complete_sink,
+        help="Where the masks go, such as coco=masks.json or overlay=pictures/. Several may be given.",
+    ),
+]  # fmt: skip
 
 
-# Not checked to exist: it may be a URL or a pattern, and a bad one must not hide the others. The type completes names.
-images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on standard error.")
+def output_options(command: Command | None = None, *, resumable: bool = True) -> Any:
+    """--format, --out, --sink and --resume: the command is given `outputs`, an `OutputArguments`.
 
-
-def number(name: str, text: str) -> int | float:
-    """The value of a numeric setting `name`. Raises InputError when it is no number."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{name} must be a number; got {text!r}") from None
+    With `resumable=False` there is no --resume, for a command that always goes on where it was stopped.
+    """
+    if command is None:
+        return functools.partial(output_options, resumable=resumable)
+    if resumable:
+        return _gathered("outputs", OutputArguments, ("form", "out", "targets", "resume"), [*_OUTPUTS, _RESUME])(
+            command
+        )
+    make = functools.partial(OutputArguments, resume=True)
+    return _gathered("outputs", make, ("form", "out", "targets"), _OUTPUTS)(command)

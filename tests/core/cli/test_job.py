@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from samovar import Image, Masks, Runtime
 from samovar.cache import Cache, DiskTier
 from samovar.cache.alias import AliasTable
-from samovar.cli.job import perform
+from samovar.cli.job import write_masks
 from samovar.plugins import MaskSinkSpec, list_mask_sinks, resolve
 from samovar.worklist import Item
 from tests.core.cache.support import PixelSegmenter
@@ -57,7 +57,7 @@ def decoded(folder: Path, photos: Path, *, sink: Boxes | None = None, source: ob
         return masks
 
     sinks = {} if sink is None else {"sink": sink}
-    status = perform(
+    status = write_masks(
         runtime, [str(photos)], segment, sinks, source=source,  # type: ignore[arg-type]
         where=None, resume=False, as_json=False, quiet=True,
     )  # fmt: skip

@@ -147,12 +147,45 @@ def test_a_wrong_request_is_one_line_and_status_2(run: Run, photo: str, args: li
 def test_words_become_boxes_by_the_source_named(run: Run, photo: str) -> None:
     _, _, err = run("segment", photo, "--text", "bus")
     assert "lower it with the source 'corner'" in err
-    status, out, err = run("segment", photo, "--text", "bus", "--lower", "corner", "--json")
+    status, out, err = run("segment", photo, "--text", "bus", "--convert", "corner", "--json")
     assert status == 0, err
     [mask] = json.loads(out)["masks"]
     assert (mask["box"], mask["label"], mask["prompt"]) == ([0, 0, 5, 5], "corner", 0)
-    status, _, err = run("segment", photo, "--text", "bus", "--lower", "cornr")
+    status, _, err = run("segment", photo, "--text", "bus", "--convert", "cornr")
     assert (status, "did you mean corner?" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["segment", "run"])
+def test_the_old_name_of_convert_works_and_says_so(run: Run, photo: str, command: str) -> None:
+    status, out, err = run(command, photo, "--text", "bus", "--lower", "corner", "--json")
+    assert (status, json.loads(out)["masks"][0]["box"]) == (0, [0, 0, 5, 5])
+    assert "--lower is now called --convert" in err
+
+
+def test_a_mask_file_is_a_prompt(run: Run, photo: str, tmp_path: Path) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[2:12, 4:9] = 255
+    Pillow.fromarray(mask).save(tmp_path / "mask.png")
+    _, _, err = run("segment", photo, "--mask", "mask.png")
+    assert "takes points, box; got a mask prompt" in err
+    status, _, err = run("segment", photo, "--mask", "mask.png", "--box", "1,1,5,5", "--box", "2,2,9,9")
+    assert (status, "--mask means one object" in err) == (2, True)
+
+
+def test_masks_below_a_score_are_left_out(run: Run, photo: str) -> None:
+    found = {}
+    for score in ("0.1", "0.3"):  # the picture's grey is 51 of 255, which is what these masks score
+        _, out, _ = run("segment", photo, "--box", "1,1,5,5", "--min-score", score, "--json")
+        found[score] = len(json.loads(out)["masks"])
+    assert found == {"0.1": 1, "0.3": 0}
+
+
+def test_every_command_writes_to_several_sinks(run: Run, photo: str, tmp_path: Path) -> None:
+    status, _, err = run("segment", photo, "--box", "1,1,5,5", "--sink", "overlay=a.txt", "--sink", "sheet=b.sheet")
+    assert (status, "→ a.txt, b.sheet" in err) == (0, True)
+    status, _, err = run("run", photo, "--box", "1,1,5,5", "--out", "c.txt")
+    assert (status, "1 mask of 1 image → c.txt" in err) == (0, True)
+    assert all((tmp_path / name).read_text() == "street.png\n" for name in ("a.txt", "b.sheet", "c.txt"))
 
 
 def test_a_prompt_that_fits_some_images_fails_only_the_others(run: Run, photo: str, tmp_path: Path) -> None:
@@ -201,7 +234,7 @@ def test_run_feeds_a_sources_prompts_to_every_sink_and_resumes(run: Run, photo: 
         (["--source", "cornr", "--sink", "overlay=x.txt"], "unknown prompt source 'cornr'; did you mean corner?"),
         (["--sink", "overlay"], "expected NAME=PATH"),
         ([], "Missing option '--sink'"),
-        (["--sink", "overlay=a.txt", "--sink", "overlay=b.txt"], "each --sink may be given once"),
+        (["--sink", "overlay=a.txt", "--sink", "overlay=b.txt"], "each sink may be given once"),
     ],
 )
 def test_run_refuses_wrong_sources_and_sinks(run: Run, photo: str, args: list[str], message: str) -> None:

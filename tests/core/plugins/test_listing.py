@@ -16,8 +16,8 @@ HEAVY = {"PIL", "cv2", "numba", "numpy", "scipy", "skimage", "sklearn", "torch",
 LISTINGS = {
     "list_segmenters": "import samovar; assert samovar.list_segmenters()",
     "load_plugins": "import samovar; samovar.load_plugins().list_plugins()",
-    "samovar models": "from samovar.cli.models import models; models(['--json'], standalone_mode=False)",
-    "samovar plugins": "from samovar.cli.plugins import plugins; plugins([], standalone_mode=False)",
+    "samovar models": "from samovar.cli.listing import models; models(['--json'], standalone_mode=False)",
+    "samovar plugins": "from samovar.cli.listing import plugins; plugins([], standalone_mode=False)",
     "samovar --help": "from samovar.cli.main import cli; cli(['--help'], standalone_mode=False)",
 }
 
@@ -56,7 +56,7 @@ def test_the_models_of_the_base_install_are_listed_as_json() -> None:
 
 
 def test_a_model_is_listed_with_all_that_its_spec_says(capsys: pytest.CaptureFixture[str]) -> None:
-    from samovar.cli.models import models
+    from samovar.cli.listing import models
 
     spec = segmenter(
         prompts=("text", "points"),
@@ -98,8 +98,7 @@ def test_a_model_is_listed_with_all_that_its_spec_says(capsys: pytest.CaptureFix
 
 
 def test_without_plugins_the_listings_are_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    from samovar.cli.models import models
-    from samovar.cli.plugins import plugins
+    from samovar.cli.listing import models, plugins
 
     with isolated():
         models([], standalone_mode=False)
