@@ -2,7 +2,7 @@
 
     SamovarError
     ├── InputError (ValueError)        what the caller handed over cannot be used
-    │   ├── ImageError                 not a picture, too large, torn, unsupported mode
+    │   ├── ImageError                 not an image, too large, torn, unsupported mode
     │   ├── PromptError                NaN, empty, wrong shape, outside the image
     │   │   └── UnsupportedPromptError the segmenter does not take this kind of prompt
     │   ├── MaskError                  malformed RLE, polygon, array or file of masks
@@ -37,6 +37,8 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedPromptError",
     "WeightsError",
+    "image_error",
+    "one_line",
 ]
 
 
@@ -49,7 +51,7 @@ class InputError(SamovarError, ValueError):
 
 
 class ImageError(InputError):
-    """Not a picture, or one that cannot be read within the stated bounds."""
+    """Not an image, or one that cannot be read within the stated bounds."""
 
 
 class PromptError(InputError):
@@ -102,3 +104,13 @@ class CacheError(SamovarError):
 
 class Cancelled(SamovarError):
     """The caller asked for the work to stop."""
+
+
+def image_error(label: str, expected: str, got: object, advice: str) -> ImageError:
+    """An ImageError of the one shape that they all have: which image, what was expected, what came, what to do."""
+    return ImageError(f"{one_line(label, 500)}: expected {expected}, got {one_line(got, 200)}; {advice}")
+
+
+def one_line(thing: object, length: int = 120) -> str:
+    """`thing`, often an exception, as text on one line of at most `length` characters; never empty."""
+    return " ".join(str(thing).split())[:length] or type(thing).__name__

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from samovar.errors import SamovarError
+from samovar.errors import SamovarError, one_line
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -45,7 +45,7 @@ class HttpError(SamovarError):
     """
 
     def __init__(self, expected: str, got: object, advice: str = "check the address") -> None:
-        self.expected, self.got, self.advice = expected, " ".join(str(got).split())[:200], advice
+        self.expected, self.got, self.advice = expected, one_line(got, 200), advice
         super().__init__(f"expected {expected}, got {self.got}; {advice}")
 
 

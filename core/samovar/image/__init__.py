@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from samovar.image.bounds import DEFAULT_MAX_PIXELS
 from samovar.image.find import find_images, image_suffixes, is_pattern
-from samovar.image.image import Image, ImageLike
-from samovar.image.mask_file import read_mask
-from samovar.image.sources import is_url, name_of_url, parse_data_url
+from samovar.image.image import Image, ImageLike, read_mask
+from samovar.image.sources import DEFAULT_MAX_PIXELS, is_url, name_of_url, parse_data_url
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",

@@ -1,15 +1,26 @@
-"""NumPy arrays and tensors to RGB pixels."""
+"""NumPy arrays and tensors to RGB pixels, and the digest that pixels are known by."""
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
-from samovar.image.problem import flat, problem
+from samovar.errors import image_error, one_line
 
-__all__ = ["RANGE_ADVICE", "SupportsTensor", "ValueRange", "check_value_range", "from_array", "from_tensor", "scale"]
+__all__ = [
+    "RANGE_ADVICE",
+    "SupportsTensor",
+    "ValueRange",
+    "check_value_range",
+    "from_array",
+    "from_tensor",
+    "pixels_digest",
+    "scale",
+]
 
 ValueRange = tuple[float, float]
 """(lo, hi): the values that become 0 and 255; between them linear, beyond them clipped."""
@@ -17,6 +28,7 @@ ValueRange = tuple[float, float]
 RANGE_ADVICE = "say what is black and what is white: Image(…, value_range=(lo, hi))"
 _CHANNELS = (1, 3, 4)
 _ROWS = 32
+_THREADED = 4 << 20  # bytes from which several threads are worth starting
 
 
 @runtime_checkable
@@ -36,7 +48,7 @@ def check_value_range(value_range: Any, label: str) -> ValueRange | None:
     except (TypeError, ValueError):
         lo = hi = np.nan
     if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):
-        raise problem(label, "value_range=(lo, hi) with lo < hi", repr(value_range), "pass e.g. (0, 1)")
+        raise image_error(label, "value_range=(lo, hi) with lo < hi", repr(value_range), "pass e.g. (0, 1)")
     return lo, hi
 
 
@@ -45,10 +57,10 @@ def scale(values: NDArray[Any], value_range: ValueRange, label: str) -> NDArray[
     lo, hi = value_range
     wide = np.float32 if values.dtype.kind == "f" and values.dtype.itemsize <= 4 else np.float64
     result = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS):  # a few rows at a time: no second, wide copy of the whole picture
+    for start in range(0, len(values), _ROWS):  # a few rows at a time: no second, wide copy of the whole image
         rows = values[start : start + _ROWS].astype(wide)
         if np.isnan(rows).any():
-            raise problem(label, "numbers", "NaN pixels", "replace them, e.g. with numpy.nan_to_num")
+            raise image_error(label, "numbers", "NaN pixels", "replace them, e.g. with numpy.nan_to_num")
         result[start : start + _ROWS] = _linear(rows, lo, hi)
     return result
 
@@ -75,18 +87,18 @@ def from_array(array: NDArray[Any], label: str, value_range: ValueRange | None) 
         ImageError: another shape or dtype, a missing or needless `value_range`, NaN.
     """
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in _CHANNELS):
-        raise problem(label, "an H×W, H×W×1, H×W×3 or H×W×4 array", f"shape {array.shape}", _hint(array))
+        raise image_error(label, "an H×W, H×W×1, H×W×3 or H×W×4 array", f"shape {array.shape}", _hint(array))
     kind = array.dtype.kind
     if kind == "b":
-        raise problem(label, "pixels", "a bool array", "pass a mask as Prompt(mask=…), or numpy.uint8(array) * 255")
+        raise image_error(label, "pixels", "a bool array", "pass a mask as Prompt(mask=…), or numpy.uint8(array) * 255")
     if kind not in "iuf":
-        raise problem(label, "uint8 pixels", f"dtype {array.dtype}", "convert it with astype(numpy.uint8)")
+        raise image_error(label, "uint8 pixels", f"dtype {array.dtype}", "convert it with astype(numpy.uint8)")
     colours = array[:, :, None] if array.ndim == 2 else array[:, :, :3]
     if array.dtype == np.uint8:
         if value_range is not None:
-            raise problem(label, "no value_range for uint8 pixels", value_range, "leave it out")
+            raise image_error(label, "no value_range for uint8 pixels", value_range, "leave it out")
     elif value_range is None:
-        raise problem(label, "uint8 pixels", array.dtype, RANGE_ADVICE)
+        raise image_error(label, "uint8 pixels", array.dtype, RANGE_ADVICE)
     else:
         colours = scale(colours, value_range, label)
     if colours.shape[2] == 1:
@@ -111,7 +123,7 @@ def from_tensor(tensor: SupportsTensor, label: str, value_range: ValueRange | No
         except TypeError:  # bfloat16, which NumPy does not have
             array = local.float().numpy()
     except Exception as error:  # whatever the tensor's library has to say
-        raise problem(label, "a dense tensor", flat(error), "make one that .numpy() accepts") from error
+        raise image_error(label, "a dense tensor", one_line(error), "make one that .numpy() accepts") from error
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[0] in _CHANNELS:
         array = array.transpose(1, 2, 0)
@@ -136,3 +148,16 @@ def _hint(array: NDArray[Any]) -> str:
     if array.ndim == 3 and array.shape[0] in _CHANNELS:
         return "move the channels last: array.transpose(1, 2, 0)"
     return "reshape it"
+
+
+def pixels_digest(pixels: NDArray[np.uint8]) -> str:
+    """BLAKE3 (64 hex digits) of H×W×3 RGB `pixels`: channel order, dtype, shape and bytes, each after its length."""
+    pixels = np.ascontiguousarray(pixels)
+    shape = ",".join(str(extent) for extent in pixels.shape)
+    # A number, not blake3.AUTO: that would use a pool of the whole process, which a forked child waits for in vain.
+    threads = min(4, os.cpu_count() or 1) if pixels.nbytes >= _THREADED else 1
+    hasher = blake3(max_threads=threads)
+    for field in (b"RGB", pixels.dtype.name.encode(), shape.encode(), pixels.data.cast("B")):
+        hasher.update(len(field).to_bytes(8, "little"))
+        hasher.update(field)
+    return hasher.hexdigest()

@@ -22,22 +22,25 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
+from PIL import ImageFile, UnidentifiedImageError, features
 from PIL.ExifTags import Base as Tag
 
-from samovar.errors import ImageError
+from samovar.errors import ImageError, image_error, one_line
 from samovar.image.arrays import RANGE_ADVICE, ValueRange, scale
-from samovar.image.problem import flat, problem
 
-__all__ = ["UNSAFE_FORMATS", "decode", "decode_mask", "pixels_of", "read_size"]
+__all__ = ["RULES", "UNSAFE_FORMATS", "decode", "decode_mask", "decoder_id", "pixels_of", "read_size"]
 
 UNSAFE_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Never opened: EPS runs Ghostscript on the file, and of the others Pillow knows the name but cannot decode them."""
 
 # Pillow logs some damage besides raising. Without any handler Python would print that on standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+RULES = 1
+"""Version of what this module makes of a file. Raise it when any file gives other pixels than before."""
 
 _SIDEWAYS = (5, 6, 7, 8)
 _TRANSPOSE = {
@@ -75,7 +78,7 @@ def pixels_of(image: Pillow.Image, label: str, max_pixels: int, value_range: Val
 
 
 def decode_mask(stream: BinaryIO, label: str, max_pixels: int) -> NDArray[np.bool_]:
-    """H×W bool: True where the picture is not black, orientation applied, alpha dropped. Raises ImageError."""
+    """H×W bool: True where the image is not black, orientation applied, alpha dropped. Raises ImageError."""
     with _one_line_errors(label), _identify(stream, label) as image:
         if image.mode.startswith("I") or image.mode == "F":
             _checked_size(image, label, max_pixels)
@@ -83,6 +86,13 @@ def decode_mask(stream: BinaryIO, label: str, max_pixels: int) -> NDArray[np.boo
         else:
             values = pixels_of(image, label, max_pixels, None).max(axis=2)
         return values.astype(np.bool_)
+
+
+def decoder_id(value_range: ValueRange | None) -> str:
+    """Identifies the rules, the libraries and the parameters that decide what pixels a file gives."""
+    jpeg = features.version_feature("libjpeg_turbo") or features.version_codec("jpg")
+    torn = " and torn files" if ImageFile.LOAD_TRUNCATED_IMAGES else ""
+    return f"samovar {RULES}; Pillow {PIL.__version__}; JPEG {jpeg}; range {value_range}{torn}"
 
 
 def _to_rgb(image: Pillow.Image, label: str, value_range: ValueRange | None) -> NDArray[np.uint8]:
@@ -95,12 +105,14 @@ def _to_rgb(image: Pillow.Image, label: str, value_range: ValueRange | None) -> 
             grey = (values >> 8).astype(np.uint8)
         else:
             kind = "float" if mode == "F" else "integer"
-            raise problem(label, "8 or 16 bits a channel", f"32-bit {kind} pixels", RANGE_ADVICE)
+            raise image_error(label, "8 or 16 bits a channel", f"32-bit {kind} pixels", RANGE_ADVICE)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if value_range is not None:
-        raise problem(label, "16-bit grey, integer or float pixels with a value_range", f"8-bit {mode}", "leave it out")
+        raise image_error(
+            label, "16-bit grey, integer or float pixels with a value_range", f"8-bit {mode}", "leave it out"
+        )
     if mode == "LAB":
-        raise problem(label, "RGB, grey, palette or CMYK", "Lab colours", "convert it to RGB first")
+        raise image_error(label, "RGB, grey, palette or CMYK", "Lab colours", "convert it to RGB first")
     if mode in ("RGBa", "La"):  # premultiplied; Pillow takes these to RGB only by way of straight alpha
         image = image.convert(mode[:-1] + "A")
     # An array over Pillow's own bytes: read-only to the ground, no second copy.
@@ -115,7 +127,7 @@ def _identify(stream: BinaryIO, label: str) -> Pillow.Image:
     """
     prefix = stream.read(16)
     if not prefix:
-        raise problem(label, "an image", "an empty file (0 bytes)", "copy or export it again, or leave it out")
+        raise image_error(label, "an image", "an empty file (0 bytes)", "copy or export it again, or leave it out")
     tried = set(UNSAFE_FORMATS)
     for load_formats in (Pillow.preinit, Pillow.init):  # the few common ones first: all of them take 50 ms to import
         load_formats()
@@ -129,7 +141,7 @@ def _identify(stream: BinaryIO, label: str) -> Pillow.Image:
                     return factory(stream, "")
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # how Pillow's formats say "not one of mine"
-    raise problem(label, "an image", _describe(prefix), _ADVICE)
+    raise image_error(label, "an image", _describe(prefix), _ADVICE)
 
 
 _SIGNATURES = {
@@ -160,10 +172,10 @@ def _describe(prefix: bytes) -> str:
 def _checked_size(image: Pillow.Image, label: str, max_pixels: int) -> tuple[int, int]:
     width, height = image.size
     if width < 1 or height < 1:
-        raise problem(label, "at least 1×1 pixels", f"{width}×{height}", _ADVICE)
+        raise image_error(label, "at least 1×1 pixels", f"{width}×{height}", _ADVICE)
     if width * height > max_pixels:
         advice = "shrink it, or raise max_pixels or SAMOVAR_MAX_PIXELS if you trust it"
-        raise problem(label, f"at most {max_pixels:,} pixels", f"{width}×{height}", advice)
+        raise image_error(label, f"at most {max_pixels:,} pixels", f"{width}×{height}", advice)
     return width, height
 
 
@@ -179,9 +191,9 @@ def _orientation(image: Pillow.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow applies it by itself, to the size too
     try:
-        # The base class's method: the PNG one decodes the whole picture to look behind it for a late EXIF chunk.
+        # The base class's method: the PNG one decodes the whole image to look behind it for a late EXIF chunk.
         value = Pillow.Image.getexif(image).get(Tag.Orientation, 1)
-    except Exception:  # noqa: BLE001  # torn EXIF fails in a dozen ways, and is no reason to refuse the picture
+    except Exception:  # noqa: BLE001  # torn EXIF fails in a dozen ways, and is no reason to refuse the image
         return 1
     return value if isinstance(value, int) and value in _TRANSPOSE else 1
 
@@ -195,13 +207,15 @@ def _one_line_errors(label: str) -> Iterator[None]:
         except ImageError:
             raise
         except MemoryError as error:
-            raise problem(label, "an image that fits into memory", "one that does not", "shrink it") from error
+            raise image_error(label, "an image that fits into memory", "one that does not", "shrink it") from error
         except (Pillow.DecompressionBombError, UnidentifiedImageError) as error:
-            raise problem(label, "an image", f"one that Pillow refuses ({flat(error)})", _ADVICE) from error
+            raise image_error(label, "an image", f"one that Pillow refuses ({one_line(error)})", _ADVICE) from error
         # Pillow's decoders raise OSError, ValueError, KeyError, zlib.error and more on damaged data, and say of none
         # of them that the list is complete.
         except Exception as error:
-            raise problem(label, "a whole image", f"a truncated or damaged one ({flat(error)})", _ADVICE) from error
+            raise image_error(
+                label, "a whole image", f"a truncated or damaged one ({one_line(error)})", _ADVICE
+            ) from error
 
 
 _quiet_lock = threading.Lock()

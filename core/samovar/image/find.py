@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Union
 
-from samovar.image.problem import problem
+from samovar.errors import image_error
 
 __all__ = ["find_images", "image_suffixes", "is_pattern"]
 
@@ -69,7 +69,7 @@ def _expand(path: str, keep_missing: bool) -> Iterator[str]:
     elif is_pattern(path):
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
         if not matches:
-            raise problem(path, "a pattern that matches image files", "no match", "check the path")
+            raise image_error(path, "a pattern that matches image files", "no match", "check the path")
         for match in matches:
             if Path(match).is_dir():
                 yield from _walk(match, keep_missing)
@@ -78,7 +78,7 @@ def _expand(path: str, keep_missing: bool) -> Iterator[str]:
     elif os.path.lexists(path) or (keep_missing and path):
         yield path
     else:
-        raise problem(path or "''", "a file, folder or pattern", "no such path", "check the spelling")
+        raise image_error(path or "''", "a file, folder or pattern", "no such path", "check the spelling")
 
 
 def _walk(folder: str, keep_closed: bool) -> Iterator[str]:
@@ -92,5 +92,5 @@ def _walk(folder: str, keep_closed: bool) -> Iterator[str]:
                 yield str(Path(parent, name))
     for error in closed:
         if not keep_closed:
-            raise problem(error.filename, "a folder that can be read", error.strerror, "mend its permissions")
+            raise image_error(error.filename, "a folder that can be read", error.strerror, "change its permissions")
         yield error.filename

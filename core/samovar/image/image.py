@@ -1,4 +1,4 @@
-"""`Image`: one picture from any source, decoded once and on demand."""
+"""`Image`: pixels from any source, decoded once and on demand."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.deprecation import renamed_method
-from samovar.errors import ImageError
+from samovar.errors import ImageError, image_error
 from samovar.http import without_secrets
-from samovar.image.arrays import SupportsTensor, ValueRange, check_value_range, from_array, from_tensor
-from samovar.image.bounds import DEFAULT_MAX_PIXELS, pixel_bound
-from samovar.image.problem import problem
-from samovar.image.sources import BytesSource, EncodedSource, is_url, named, read_all
+from samovar.image.arrays import SupportsTensor, ValueRange, check_value_range, from_array, from_tensor, pixels_digest
+from samovar.image.sources import (
+    DEFAULT_MAX_PIXELS,
+    BytesSource,
+    EncodedSource,
+    FileSource,
+    is_url,
+    named,
+    pixel_bound,
+    read_all,
+)
 
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["Image", "ImageLike"]
+__all__ = ["Image", "ImageLike", "read_mask"]
 
 ImageLike = Union[
     "Image",
@@ -42,7 +49,7 @@ _FIELDS = ("_digest", "_encoded", "_label", "_max_pixels", "_name", "_original",
 
 
 class Image:
-    """One picture as RGB pixels, whatever it came as. Immutable; any number of threads may use it at once.
+    """One image as RGB pixels, whatever it came as. Immutable; any number of threads may use it at once.
 
     Files, URLs and encoded bytes are decoded on first use of `pixels`, once. Arrays, tensors and Pillow images belong
     to the caller, who may change them later, and are therefore taken at once (copied if they can be written to).
@@ -92,7 +99,9 @@ class Image:
         """Fill in `_original`, `_encoded` or `_pixels`."""
         if isinstance(source, Image):
             if self._value_range is not None:
-                raise problem(self._label, "no value_range for an Image", self._value_range, "give it the first time")
+                raise image_error(
+                    self._label, "no value_range for an Image", self._value_range, "give it the first time"
+                )
             self._original = source
         elif isinstance(source, (str, os.PathLike)):
             self._encoded = named(os.fspath(source), self._label)
@@ -112,7 +121,7 @@ class Image:
             self._encoded = BytesSource(read_all(source, self._label), self._label)
         else:
             expected = "a path, URL, bytes, Pillow image, array or tensor"
-            raise problem(self._label, expected, type(source).__name__, "pass lists as numpy.array(…, numpy.uint8)")
+            raise image_error(self._label, expected, type(source).__name__, "pass lists as numpy.array(…, numpy.uint8)")
 
     @classmethod
     def _of_pixels(cls, pixels: NDArray[np.uint8], name: str) -> Image:
@@ -156,7 +165,7 @@ class Image:
         size = pixels.shape[1], pixels.shape[0]
         if self._size is not None and size != self._size:
             announced = f"{self._size[0]}×{self._size[1]} pixels as its header says"
-            raise problem(self._label, announced, f"{size[0]}×{size[1]}", "export it again as PNG or JPEG")
+            raise image_error(self._label, announced, f"{size[0]}×{size[1]}", "export it again as PNG or JPEG")
         self._size = size
         encoded.release()
         return pixels
@@ -185,7 +194,7 @@ class Image:
 
     @property
     def digest(self) -> str:
-        """BLAKE3 (64 hex digits) of what the picture shows: channel order, dtype, shape and pixels.
+        """BLAKE3 (64 hex digits) of what the image shows: channel order, dtype, shape and pixels.
 
         Equal for equal pixels whatever file or array they came from. Every field is preceded by its length, so that
         640×480 and 480×640 images of the same bytes differ. Raises ImageError.
@@ -193,8 +202,6 @@ class Image:
         if self._original is not None:
             return self._original.digest
         if self._digest is None:
-            from samovar.image.digest import pixels_digest
-
             self._digest = pixels_digest(self.pixels)
         return self._digest
 
@@ -219,7 +226,7 @@ class Image:
             return digest
 
     def without_pixels(self) -> Image:
-        """The same file as a picture of its own, for whoever keeps pictures but not their pixels. Raises ImageError.
+        """The same file as an image of its own, for whoever keeps images but not their pixels. Raises ImageError.
 
         What is known of the file is known to both; pixels live as long as the image that decoded them. Of what did not
         come from a file it is the image itself.
@@ -242,7 +249,7 @@ class Image:
         """Identifies how a file becomes `pixels`: with equal ones, equal files give equal pixels."""
         if self._original is not None:
             return self._original.decoder
-        from samovar.image.decoder import decoder_id
+        from samovar.image.decode import decoder_id
 
         return decoder_id(self._value_range)
 
@@ -255,12 +262,12 @@ class Image:
         try:
             left, top, right, bottom = (operator.index(edge) for edge in (x1, y1, x2, y2))
         except TypeError as error:
-            raise problem(self._label, "a crop in whole pixels", (x1, y1, x2, y2), "round it") from error
+            raise image_error(self._label, "a crop in whole pixels", (x1, y1, x2, y2), "round it") from error
         pixels = self.pixels
         height, width = pixels.shape[:2]
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             expected = f"a crop x1 < x2, y1 < y2 inside {width}×{height}"
-            raise problem(self._label, expected, f"{left} {top} {right} {bottom}", "clip it to the image")
+            raise image_error(self._label, expected, f"{left} {top} {right} {bottom}", "clip it to the image")
         return Image._of_pixels(pixels[top:bottom, left:right], f"{self._name}[{left},{top},{right},{bottom}]")
 
     def __repr__(self) -> str:
@@ -297,3 +304,12 @@ def _label_of(source: Any) -> str:
         if isinstance(file, (str, os.PathLike)) and os.fspath(file):
             return Path(os.fsdecode(os.fspath(file))).name
     return "image"
+
+
+def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """An image file as a mask: H×W bool, True where it is not black, whatever its depth. Raises ImageError."""
+    from samovar.image.decode import decode_mask
+
+    source = FileSource(path)
+    with source.open() as stream:
+        return decode_mask(stream, source.label, pixel_bound(None, source.label))

@@ -1,4 +1,4 @@
-"""Where encoded image bytes come from: a file, a URL (http, https or data), or bytes that the caller already has."""
+"""Where encoded image bytes come from: a file, a URL, bytes that the caller has. And what they may claim to hold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from blake3 import blake3
 
-from samovar.errors import ImageError
+from samovar.errors import ImageError, image_error
 from samovar.http import Client, HttpError, TooSlowError, without_secrets
-from samovar.image.problem import problem
 
 __all__ = [
+    "DEFAULT_MAX_PIXELS",
     "BytesSource",
     "EncodedSource",
     "FileSource",
@@ -29,8 +29,12 @@ __all__ = [
     "name_of_url",
     "named",
     "parse_data_url",
+    "pixel_bound",
     "read_all",
 ]
+
+DEFAULT_MAX_PIXELS = 200_000_000
+"""More pixels than this are refused before decoding, unless `max_pixels` or SAMOVAR_MAX_PIXELS says otherwise."""
 
 MAX_BYTES = 100_000_000
 SECONDS = 30.0
@@ -121,7 +125,7 @@ class UrlSource:
         return self._digest
 
     def release(self) -> None:
-        pass  # fetching again could give another picture
+        pass  # fetching again could give another image
 
     def again(self) -> UrlSource:
         return self  # has been fetched
@@ -131,7 +135,7 @@ class FileSource:
     """A file, opened only while it is read: thousands of these may wait in a list.
 
     Everything that is read must come from one and the same version of the file. Otherwise the digest of the bytes
-    and the digest of the pixels could describe two different pictures.
+    and the digest of the pixels could describe two different images.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -173,24 +177,26 @@ class FileSource:
         if stream is None:
             if stat.S_ISDIR(kind):
                 if os.access(self._file, os.R_OK | os.X_OK):
-                    raise problem(self.label, "an image file", "a folder", "pass the files in it")
-                raise problem(self.label, "an image file", "a folder that cannot be read", "mend its permissions")
-            raise problem(self.label, "an image file", "a pipe or device", "pass its bytes instead")
+                    raise image_error(self.label, "an image file", "a folder", "pass the files in it")
+                raise image_error(self.label, "an image file", "a folder that cannot be read", "change its permissions")
+            raise image_error(self.label, "an image file", "a pipe or device", "pass its bytes instead")
         found = os.fstat(stream.fileno())
         version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         if self._version is not None and version != self._version:
             stream.close()
             advice = "make a new Image once nothing writes to it any more"
-            raise problem(self.label, "the file as it was first read", "a changed one", advice)
+            raise image_error(self.label, "the file as it was first read", "a changed one", advice)
         self._version = version
         return stream
 
     def _unreadable(self, error: Exception) -> ImageError:
         if isinstance(error, FileNotFoundError):
-            return problem(self.label, "an image file", "no such file", "check the path")
+            return image_error(self.label, "an image file", "no such file", "check the path")
         if isinstance(error, PermissionError):
-            return problem(self.label, "a readable file", "permission denied", "check its owner and mode")
-        return problem(self.label, "a readable file", getattr(error, "strerror", None) or error, "check path and disk")
+            return image_error(self.label, "a readable file", "permission denied", "check its owner and mode")
+        return image_error(
+            self.label, "a readable file", getattr(error, "strerror", None) or error, "check path and disk"
+        )
 
 
 def named(source: str | bytes, label: str) -> EncodedSource:
@@ -198,7 +204,7 @@ def named(source: str | bytes, label: str) -> EncodedSource:
     if isinstance(source, bytes):
         source = os.fsdecode(source)
     if not source:
-        raise problem(label, "a path or URL", "an empty string", "name a file")
+        raise image_error(label, "a path or URL", "an empty string", "name a file")
     if not is_url(source):
         return FileSource(source)
     if source[:5].lower() == "data:":
@@ -211,9 +217,9 @@ def read_all(stream: Any, label: str) -> bytes:
     try:
         data = stream.read()
     except (OSError, ValueError) as error:
-        raise problem(label, "a readable file object", error, "open it again") from error
+        raise image_error(label, "a readable file object", error, "open it again") from error
     if not isinstance(data, bytes):
-        raise problem(label, "a binary file object", f"one that reads {type(data).__name__}", "open it with 'rb'")
+        raise image_error(label, "a binary file object", f"one that reads {type(data).__name__}", "open it with 'rb'")
     return data
 
 
@@ -233,7 +239,7 @@ def parse_data_url(url: str, label: str = "data-URL") -> bytes:
     """The bytes of `data:[type][;base64],…`. Raises ImageError."""
     head, comma, body = url.partition(",")
     if not comma:
-        raise problem(label, "data:image/…;base64,…", "a data-URL without a comma", "check how it was made")
+        raise image_error(label, "data:image/…;base64,…", "a data-URL without a comma", "check how it was made")
     raw = unquote_to_bytes(body)
     if not head.lower().rstrip().endswith(";base64"):
         return raw
@@ -241,7 +247,7 @@ def parse_data_url(url: str, label: str = "data-URL") -> bytes:
     try:
         return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
     except binascii.Error as error:
-        raise problem(label, "base64", error, "encode the image file's bytes again") from error
+        raise image_error(label, "base64", error, "encode the image file's bytes again") from error
 
 
 def fetch(url: str, *, label: str | None = None, max_bytes: int = MAX_BYTES, seconds: float = SECONDS) -> bytes:
@@ -261,8 +267,21 @@ def fetch(url: str, *, label: str | None = None, max_bytes: int = MAX_BYTES, sec
         response = client.get(url, headers={"Accept": "image/*,*/*;q=0.5"})
     except HttpError as error:
         advice = "download it and pass the file" if isinstance(error, TooSlowError) else error.advice
-        raise problem(shown, error.expected, error.got, advice) from error
+        raise image_error(shown, error.expected, error.got, advice) from error
     if not response.ok:
         status = f"status {response.status} {response.reason}"
-        raise problem(shown, "an image at this URL", status, "check the address")
+        raise image_error(shown, "an image at this URL", status, "check the address")
     return response.body
+
+
+def pixel_bound(given: int | None, label: str) -> int:
+    """`given`, else SAMOVAR_MAX_PIXELS, else the default. Raises ImageError for what is no positive integer."""
+    asked: Any = given if given is not None else os.environ.get("SAMOVAR_MAX_PIXELS") or DEFAULT_MAX_PIXELS
+    try:
+        bound = int(asked)
+    except (TypeError, ValueError):
+        bound = 0
+    if bound < 1:
+        name = "max_pixels" if given is not None else "SAMOVAR_MAX_PIXELS"
+        raise image_error(label, f"{name} to be a positive integer", repr(asked), f"set e.g. {DEFAULT_MAX_PIXELS}")
+    return bound

@@ -35,7 +35,7 @@ class Exemplar:
     """An example of what to find.
 
     Attributes:
-        image: the picture that shows it; anything that `Image` can be made of.
+        image: the one that shows it; anything that `Image` can be made of.
         mask: one `Masks` item, or an H×W bool or integer array, at the size of `image`.
 
     Raises:

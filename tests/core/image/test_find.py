@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_read_is_named_after_what_can(album: Path, monke
     readable = find_images(album)
     monkeypatch.setattr(os, "scandir", scandir)
     assert find_images(album, keep_missing=True) == [*readable, album / "closed"]
-    with pytest.raises(ImageError, match="closed: expected a folder that can be read, got Permission denied; mend"):
+    with pytest.raises(ImageError, match="closed: expected a folder that can be read, got Permission denied; change"):
         find_images(album)
 
 

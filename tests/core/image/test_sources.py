@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote_from_bytes
@@ -12,10 +14,12 @@ from urllib.parse import quote_from_bytes
 import numpy as np
 import pytest
 from blake3 import blake3
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from samovar.errors import ImageError
 from samovar.image import Image
+from samovar.image import decode as decode_module
 from tests.hostile import EXIF_ORIENTATION, encoded, photo
 
 WIDTH, HEIGHT = 31, 20
@@ -189,12 +193,9 @@ def test_an_undecoded_copy_knows_the_file_and_keeps_no_pixels() -> None:
     image = Image(PNG, name="kept")
     np.testing.assert_array_equal(image.pixels, PIXELS)
     copy = image.without_pixels()
-    assert copy._pixels is None
     assert (copy.name, copy.width, copy.file_digest()) == ("kept", WIDTH, image.file_digest())
     np.testing.assert_array_equal(copy.pixels, PIXELS)
-    assert image.without_pixels()._pixels is None
-    with image._lock:  # as while somebody decodes it
-        assert image.without_pixels().file_digest() == image.without_pixels().file_digest()
+    assert copy.pixels is not image.pixels
     again = Image(image, name="again").without_pixels()
     assert (again.name, again.file_digest()) == ("again", image.file_digest())
     assert again.pixels is not image.pixels
@@ -202,6 +203,28 @@ def test_an_undecoded_copy_knows_the_file_and_keeps_no_pixels() -> None:
     assert array.without_pixels() is array
     with pytest.raises(ImageError):
         Image(b"no picture").without_pixels()
+
+
+def test_an_undecoded_copy_does_not_wait_for_who_decodes_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, go_on = threading.Event(), threading.Event()
+    real = decode_module.decode
+
+    def slow(*arguments: object) -> NDArray[np.uint8]:
+        decoding.set()
+        assert go_on.wait(20)
+        return real(*arguments)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr(decode_module, "decode", slow)
+    image = Image(PNG)
+    assert image.width == WIDTH
+    with ThreadPoolExecutor(1) as pool:
+        pixels = pool.submit(lambda: image.pixels)
+        assert decoding.wait(20)
+        try:
+            assert image.without_pixels().file_digest() == blake3(PNG).hexdigest()
+        finally:
+            go_on.set()
+        np.testing.assert_array_equal(pixels.result(), PIXELS)
 
 
 def test_an_undecoded_copy_of_a_file_is_of_that_very_file(file: Path) -> None:
