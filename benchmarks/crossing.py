@@ -209,7 +209,7 @@ def judge(clip: Clip, answers: Iterator[samovar.Masks]) -> tuple[int, float, flo
 
 def contact_sheet(clip: Clip, answers: Sequence[samovar.Masks], path: Path) -> None:
     """Eight frames with their masks, numbered."""
-    from samovar_adapters.overlay.draw import draw_overlay
+    from samovar_adapters.overlay import draw_overlay
 
     tiles = [draw_overlay(clip.frames[index], answers[index]) for index in np.linspace(0, LENGTH - 1, 8).astype(int)]
     sheet = np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])])

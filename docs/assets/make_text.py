@@ -14,7 +14,7 @@ from PIL import ImageDraw, ImageFont
 import samovar
 from samovar.loading import open_source
 from samovar_adapters.inpaint import edit_text, text_masks
-from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.overlay import draw_overlay
 
 HERE = Path(__file__).parent
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from samovar import Image, Masks
 from samovar.errors import InputError
-from samovar_adapters.formats.coco.sink import CocoSink
-from samovar_adapters.formats.names import order_of
+from samovar_adapters.formats import CocoSink
+from samovar_adapters.formats.files import order_of
 from tests.adapters.scenes import any_masks, blank, names, photos
 
 # pycocotools itself, under NumPy 2.
@@ -205,7 +205,7 @@ CHILD = """
 import sys
 import numpy as np
 from samovar import Image, Masks
-from samovar_adapters.formats.coco.sink import CocoSink
+from samovar_adapters.formats import CocoSink
 with CocoSink(sys.argv[1]) as sink:
     done = set(sink.done())
     print(len(done), flush=True)

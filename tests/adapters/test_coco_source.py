@@ -18,9 +18,8 @@ from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, PromptError
 from samovar.testing import PromptSourceTests
 from samovar.types import Kind
-from samovar_adapters.formats.coco import source, stream
-from samovar_adapters.formats.coco.sink import CocoSink
-from samovar_adapters.formats.coco.source import CocoSource
+from samovar_adapters.formats import CocoSink, CocoSource, coco
+from samovar_adapters.formats.coco_file import parse, top_level
 from tests.adapters.scenes import any_masks, blank, photos, same
 
 # pycocotools itself, under NumPy 2.
@@ -79,7 +78,7 @@ class TestCocoBoxes(PromptSourceTests):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> CocoSource:
-        return source.boxes(written(data_folder, tmp_path))
+        return coco.boxes(written(data_folder, tmp_path))
 
 
 class TestCocoPoints(TestCocoBoxes):
@@ -87,7 +86,7 @@ class TestCocoPoints(TestCocoBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> CocoSource:
-        return source.points(written(data_folder, tmp_path))
+        return coco.points(written(data_folder, tmp_path))
 
 
 class TestCocoMasks(TestCocoBoxes):
@@ -95,7 +94,7 @@ class TestCocoMasks(TestCocoBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> CocoSource:
-        return source.masks(written(data_folder, tmp_path))
+        return coco.masks(written(data_folder, tmp_path))
 
 
 def written(data_folder: Path, folder: Path) -> str:
@@ -114,7 +113,7 @@ def test_masks_written_as_coco_come_back_as_the_same_masks(
     image = blank(masks, "x.png")
     with CocoSink(path) as sink:
         sink.write("x.png", image, masks)
-    prompts = ask(source.masks(str(path)), image)
+    prompts = ask(coco.masks(str(path)), image)
     kept = masks[masks.areas > 0]
     assert len(prompts) == len(kept)
     assert all(isinstance(got, Masks) and same(got, mask) for got, mask in zip(prompts.masks, kept))
@@ -122,13 +121,13 @@ def test_masks_written_as_coco_come_back_as_the_same_masks(
 
 
 def test_boxes_are_those_of_the_masks(data_folder: Path, tmp_path: Path) -> None:
-    found = source.boxes(written(data_folder, tmp_path))
+    found = coco.boxes(written(data_folder, tmp_path))
     for image, masks in photos(data_folder, 3):
         assert np.array_equal(ask(found, image).boxes, masks.boxes)
 
 
 def test_points_lie_inside_their_masks(data_folder: Path, tmp_path: Path) -> None:
-    found = source.points(written(data_folder, tmp_path))
+    found = coco.points(written(data_folder, tmp_path))
     for image, masks in photos(data_folder, 3):
         points = ask(found, image).points
         dense = masks.to_array()
@@ -341,12 +340,10 @@ def test_the_stream_gives_what_the_file_holds_and_where_whatever_the_block_size(
         data.decode("utf-8")
     except UnicodeDecodeError:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "_CHUNK", chunk)
-        items = list(stream.top_level(path))
+    items = list(top_level(path, chunk))
     rebuilt: dict[str, Any] = {}
     for item in items:
-        assert stream.parse(data[item.start : item.end]) == item.value
+        assert parse(data[item.start : item.end]) == item.value
         if item.place is None:
             rebuilt[item.key] = item.value
         else:
@@ -362,10 +359,10 @@ def test_a_cut_file_is_always_an_error_and_never_half_an_answer(
     text = json.dumps(document(), indent=1)
     path = tmp_path_factory.mktemp("json") / "file.json"
     path.write_text(text[: min(cut, len(text) - 1)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "_CHUNK", chunk)
-        with pytest.raises(InputError, match=r"file\.json"):
-            CocoSource(str(path))
+    with pytest.raises(InputError, match=r"file\.json"):
+        list(top_level(path, chunk))
+    with pytest.raises(InputError, match=r"file\.json"):
+        CocoSource(str(path))
 
 
 @pytest.mark.slow

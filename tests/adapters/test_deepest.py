@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from samovar import Masks
-from samovar_adapters.formats.deepest import deepest
+from samovar_adapters.formats import deepest
 from tests.adapters.scenes import any_masks, photos
 
 

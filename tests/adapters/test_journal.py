@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samovar.errors import SamovarError
-from samovar_adapters.formats.journal import Journal
+from samovar_adapters.formats.coco import Journal
 
 records = st.lists(st.binary(max_size=30).filter(lambda data: b"\n" not in data), max_size=5)
 

@@ -18,9 +18,7 @@ from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, PromptError
 from samovar.testing import PromptSourceTests
 from samovar.types import Kind
-from samovar_adapters.formats.labelme import source
-from samovar_adapters.formats.labelme.sink import LabelmeSink
-from samovar_adapters.formats.labelme.source import LabelmeSource
+from samovar_adapters.formats import LabelmeSink, LabelmeSource, labelme
 from tests.adapters.scenes import any_masks, blank, names, photos, same
 
 
@@ -69,7 +67,7 @@ class TestLabelmeBoxes(PromptSourceTests):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> LabelmeSource:
-        return source.boxes(written(data_folder, tmp_path))
+        return labelme.boxes(written(data_folder, tmp_path))
 
 
 class TestLabelmeMasks(TestLabelmeBoxes):
@@ -77,7 +75,7 @@ class TestLabelmeMasks(TestLabelmeBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> LabelmeSource:
-        return source.masks(written(data_folder, tmp_path))
+        return labelme.masks(written(data_folder, tmp_path))
 
 
 class TestLabelmePoints(TestLabelmeBoxes):
@@ -85,7 +83,7 @@ class TestLabelmePoints(TestLabelmeBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> LabelmeSource:
-        return source.points(written(data_folder, tmp_path))
+        return labelme.points(written(data_folder, tmp_path))
 
 
 def written(data_folder: Path, folder: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from samovar import Image
 from samovar.errors import InputError, PromptError
-from samovar_adapters.formats.lookup import NameIndex, name_of
+from samovar_adapters.formats import NameIndex, name_of
 
 
 def test_a_relative_path_is_found_wherever_the_folder_lies() -> None:

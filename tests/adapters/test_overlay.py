@@ -13,11 +13,9 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks
 from samovar.errors import MaskError
-from samovar_adapters.overlay.draw import draw_overlay
-from samovar_adapters.overlay.outline import draw_outline, topmost
-from samovar_adapters.overlay.palette import colours, is_light
-from samovar_adapters.overlay.sink import OverlaySink
-from samovar_adapters.overlay.tags import Tag, measure, place_tags
+from samovar_adapters.formats import topmost
+from samovar_adapters.overlay import OverlaySink, draw_overlay
+from samovar_adapters.overlay.draw import Tag, colours, draw_outline, is_light, measure, place_tags
 from tests.adapters.scenes import any_masks, blank, photos
 
 

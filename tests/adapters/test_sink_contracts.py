@@ -15,14 +15,8 @@ from samovar.errors import InputError, SamovarError
 from samovar.plugins import find_mask_sink, list_mask_sinks, resolve
 from samovar.testing import MaskSinkTests
 from samovar.testing.sinks import SinkFactory
-from samovar_adapters.formats.coco.sink import CocoSink
-from samovar_adapters.formats.labelmap import LabelMapSink
-from samovar_adapters.formats.labelme.sink import LabelmeSink
-from samovar_adapters.formats.npz import NpzSink
-from samovar_adapters.formats.png import PngSink
-from samovar_adapters.formats.polygons import PolygonsSink
-from samovar_adapters.formats.yolo.sink import YoloSink
-from samovar_adapters.overlay.sink import OverlaySink
+from samovar_adapters.formats import CocoSink, LabelMapSink, LabelmeSink, NpzSink, PngSink, PolygonsSink, YoloSink
+from samovar_adapters.overlay import OverlaySink
 from tests.adapters.scenes import names
 
 NAMES = ("coco", "labelmap", "labelme", "npz", "overlay", "png", "polygons", "yolo")

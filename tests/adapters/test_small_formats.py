@@ -16,10 +16,7 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks
 from samovar.errors import InputError, MaskError
-from samovar_adapters.formats.labelmap import LabelMapSink
-from samovar_adapters.formats.npz import NpzSink, read_masks
-from samovar_adapters.formats.png import PngSink
-from samovar_adapters.formats.polygons import PolygonsSink
+from samovar_adapters.formats import LabelMapSink, NpzSink, PngSink, PolygonsSink, read_masks
 from tests.adapters.scenes import any_masks, blank, same
 
 

@@ -17,10 +17,8 @@ from samovar import Image, Masks, Prompts
 from samovar.errors import InputError
 from samovar.testing import PromptSourceTests
 from samovar.types import Kind
-from samovar_adapters.formats.yolo import source
-from samovar_adapters.formats.yolo.classes import names_in, to_yaml
-from samovar_adapters.formats.yolo.sink import YoloSink
-from samovar_adapters.formats.yolo.source import YoloSource
+from samovar_adapters.formats import YoloSink, YoloSource, yolo
+from samovar_adapters.formats.yolo import names_in, to_yaml
 from tests.adapters.scenes import any_masks, blank, names, photos
 
 
@@ -51,7 +49,7 @@ class TestYoloBoxes(PromptSourceTests):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> YoloSource:
-        return source.boxes(written(data_folder, tmp_path))
+        return yolo.boxes(written(data_folder, tmp_path))
 
 
 class TestYoloMasks(TestYoloBoxes):
@@ -59,7 +57,7 @@ class TestYoloMasks(TestYoloBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> YoloSource:
-        return source.masks(written(data_folder, tmp_path))
+        return yolo.masks(written(data_folder, tmp_path))
 
 
 class TestYoloPoints(TestYoloBoxes):
@@ -67,7 +65,7 @@ class TestYoloPoints(TestYoloBoxes):
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> YoloSource:
-        return source.points(written(data_folder, tmp_path))
+        return yolo.points(written(data_folder, tmp_path))
 
 
 def written(data_folder: Path, folder: Path, **options: Any) -> str:

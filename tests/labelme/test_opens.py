@@ -13,8 +13,8 @@ import pytest
 from PIL import Image as Pillow
 
 from samovar import Image, Masks
-from samovar_adapters.formats.labelme.sink import LabelmeSink
-from samovar_adapters.formats.labelme.source import masks as masks_of
+from samovar_adapters.formats import LabelmeSink
+from samovar_adapters.formats.labelme import masks as masks_of
 
 pytest.importorskip("labelme")
 

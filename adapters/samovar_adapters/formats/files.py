@@ -1,4 +1,10 @@
-"""Files that are whole or absent: written beside their place and renamed into it."""
+"""Files that are whole or absent, and what they are called.
+
+A file is written beside its place and renamed into it. Its name comes from the key of its image: folders in the key are
+mirrored and the whole key stays in the name (`a/b.jpg` → `a/b.jpg.png`). So `a/b.jpg` and `a/b.png` never share a file,
+and a file's name alone says whose it is. Dropping the image's suffix instead would need a record of who came first, and
+break when two processes share a folder.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,26 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from samovar.errors import InputError, SamovarError
 
-__all__ = ["check_file", "check_folder", "failure", "partial", "replacing", "sync", "write_folder", "write_whole"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "failure",
+    "file_of",
+    "files_below",
+    "key_of",
+    "order_of",
+    "partial",
+    "replacing",
+    "stem_of",
+    "sync",
+    "write_folder",
+    "write_whole",
+]
 
 
 def failure(path: Path, doing: str, error: OSError) -> SamovarError:
@@ -118,3 +138,48 @@ def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise failure(path, "write", error) from error
+
+
+_MARK = "%"
+_SPECIAL = ("", ".", "..")
+
+
+def file_of(folder: Path, key: str, suffix: str) -> Path:
+    """The file below `folder` for `key`; `key_of` undoes it. No key leads out of `folder`."""
+    return folder.joinpath(*_parts(key, suffix))
+
+
+def stem_of(folder: Path, key: str, suffix: str) -> Path:
+    """As `file_of`, with the image's own suffix dropped: for tools that look for that name. Not unique."""
+    *folders, name = _parts(key, "")
+    stem = PurePosixPath(name).stem if not name.startswith(_MARK) else name
+    return folder.joinpath(*folders, stem + suffix)
+
+
+def key_of(folder: Path, file: Path, suffix: str) -> str:
+    """The key whose file, below `folder` and ending in `suffix`, is `file`."""
+    parts = list(file.relative_to(folder).parts)
+    parts[-1] = parts[-1].removesuffix(suffix)
+    return "/".join(part.removeprefix(_MARK) for part in parts)
+
+
+def order_of(key: str) -> tuple[tuple[bool, str], ...]:
+    """Sorts keys as a folder is walked: the files of a folder by name, then each of its folders."""
+    *folders, name = key.split("/")
+    return (*((True, part) for part in folders), (False, name))
+
+
+def _parts(key: str, suffix: str) -> list[str]:
+    if "\0" in key:
+        raise InputError(f"the key of an image must be usable as a file name; got {key!r:.80}")
+    # "..", an empty part (a leading slash, "//") and what already starts with the mark are marked, so that all differ.
+    parts = [_MARK + part if part in _SPECIAL or part.startswith(_MARK) else part for part in key.split("/")]
+    parts[-1] += suffix
+    return parts
+
+
+def files_below(folder: Path, suffix: str) -> Iterator[Path]:
+    """Files below `folder` that end in `suffix`, sorted; a file being written (a leading dot, ".partial") is none."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(suffix))

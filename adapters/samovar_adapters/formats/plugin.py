@@ -9,15 +9,15 @@ __all__ = ["register_mask_sinks", "register_prompt_sources"]
 
 _HERE = "samovar_adapters.formats"
 _SINKS = (
-    MaskSinkSpec("coco", f"{_HERE}.coco.sink:CocoSink", "one COCO annotation file, as compressed RLE", ".json"),
-    MaskSinkSpec("labelme", f"{_HERE}.labelme.sink:LabelmeSink", "one labelme file per image", "", ".json"),
-    MaskSinkSpec("labelmap", f"{_HERE}.labelmap:LabelMapSink", "one 16-bit PNG of mask numbers per image", "", ".png"),
-    MaskSinkSpec("npz", f"{_HERE}.npz:NpzSink", "one NumPy archive per image, exact and complete", "", ".npz"),
-    MaskSinkSpec("png", f"{_HERE}.png:PngSink", "one black and white PNG per mask, in a folder per image", ""),
+    MaskSinkSpec("coco", f"{_HERE}.coco:CocoSink", "one COCO annotation file, as compressed RLE", ".json"),
+    MaskSinkSpec("labelme", f"{_HERE}.labelme:LabelmeSink", "one labelme file per image", "", ".json"),
+    MaskSinkSpec("labelmap", f"{_HERE}.sinks:LabelMapSink", "one 16-bit PNG of mask numbers per image", "", ".png"),
+    MaskSinkSpec("npz", f"{_HERE}.sinks:NpzSink", "one NumPy archive per image, exact and complete", "", ".npz"),
+    MaskSinkSpec("png", f"{_HERE}.sinks:PngSink", "one black and white PNG per mask, in a folder per image", ""),
     MaskSinkSpec(
-        "polygons", f"{_HERE}.polygons:PolygonsSink", "polygons with holes, one JSON file per image", "", ".json"
+        "polygons", f"{_HERE}.sinks:PolygonsSink", "polygons with holes, one JSON file per image", "", ".json"
     ),
-    MaskSinkSpec("yolo", f"{_HERE}.yolo.sink:YoloSink", "a YOLO segmentation data set", ""),
+    MaskSinkSpec("yolo", f"{_HERE}.yolo:YoloSink", "a YOLO segmentation data set", ""),
 )
 
 
@@ -39,7 +39,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
 
 def _sources(name: str, what: str, argument: str) -> tuple[PromptSourceSpec, ...]:
     def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
-        place = f"{_HERE}.{name}.source:{target}"
+        place = f"{_HERE}.{name}:{target}"
         return PromptSourceSpec(name + suffix, place, summary, gives, argument=argument)
 
     boxes = f"the boxes of {what}"

@@ -15,8 +15,7 @@ from samovar.image import Image, image_suffixes
 from samovar.masks import Masks
 from samovar.runtime import Runtime
 from samovar.worklist import Item
-from samovar_adapters.formats.pictures import png
-from samovar_adapters.formats.sink import ImageFileSink
+from samovar_adapters.formats import ImageFileSink, png
 
 __all__ = ["paint_files"]
 

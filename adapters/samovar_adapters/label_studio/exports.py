@@ -12,9 +12,7 @@ import numpy as np
 
 from samovar.errors import PromptError
 from samovar.masks import Masks
-from samovar_adapters.formats.annotations import Annotation
-from samovar_adapters.formats.sink import ImageFileSink
-from samovar_adapters.formats.text import compact
+from samovar_adapters.formats import Annotation, ImageFileSink, compact
 from samovar_adapters.label_studio import brush
 from samovar_adapters.label_studio.frame import Frame
 

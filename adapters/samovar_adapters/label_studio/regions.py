@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.masks import Masks
-from samovar_adapters.formats.deepest import deepest
-from samovar_adapters.formats.rings import with_slits
+from samovar_adapters.formats import deepest, with_slits
 from samovar_adapters.label_studio import brush
 from samovar_adapters.label_studio.config import KINDS, Control
 from samovar_adapters.label_studio.frame import Frame

@@ -9,9 +9,7 @@ from typing import Any
 
 from samovar.errors import InputError, MaskError, PromptError
 from samovar.image import Image
-from samovar_adapters.formats.annotations import Annotation, AnnotationSource, Wanted
-from samovar_adapters.formats.lookup import NameIndex, name_of
-from samovar_adapters.formats.sink import files_below
+from samovar_adapters.formats import Annotation, AnnotationSource, NameIndex, Wanted, files_below, name_of
 from samovar_adapters.label_studio.exports import annotation_of, picture_name, regions_of
 
 __all__ = ["LabelStudioSource", "boxes", "drawn", "masks", "points"]

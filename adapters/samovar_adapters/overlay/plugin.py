@@ -10,5 +10,5 @@ __all__ = ["register_mask_sinks"]
 @hookimpl
 def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
     """Pictures of masks."""
-    target = "samovar_adapters.overlay.sink:OverlaySink"
+    target = "samovar_adapters.overlay.draw:OverlaySink"
     return (MaskSinkSpec("overlay", target, "the picture with its masks outlined and numbered", "", ".png"),)

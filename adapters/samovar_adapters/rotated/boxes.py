@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import InputError
 from samovar.masks import Masks
-from samovar_adapters.formats.sink import ImageFileSink
+from samovar_adapters.formats import ImageFileSink
 
 if TYPE_CHECKING:
     from samovar.image import Image

@@ -17,7 +17,7 @@ import numpy as np
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.tracking import Snapshot, Tracker
-from samovar_adapters.formats.files import check_folder, write_whole
+from samovar_adapters.formats import check_folder, write_whole
 from samovar_adapters.video.growing import GrowingFile
 from samovar_adapters.video.lines import from_line, to_line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import FileIO
 from pathlib import Path
 
-from samovar_adapters.formats.files import failure
+from samovar_adapters.formats import failure
 
 __all__ = ["GrowingFile"]
 

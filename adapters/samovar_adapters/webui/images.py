@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samovar.errors import InputError
 from samovar.image import Image
-from samovar_adapters.formats.pictures import png
+from samovar_adapters.formats import png
 
 __all__ = ["blended", "cut", "decode", "encode", "mask_picture"]
 

@@ -21,7 +21,7 @@ from samovar.protocols import DecodeOptions
 from samovar_adapters.inpaint.masks import as_masks
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.segmentation_map import segmentation_map
-from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.overlay import draw_overlay
 from samovar_adapters.serve.responses import Json
 from samovar_adapters.webui.categories import words_of
 from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture

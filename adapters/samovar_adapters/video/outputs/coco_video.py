@@ -8,7 +8,7 @@ from typing import Any
 
 from samovar.masks import Masks
 from samovar.types import ObjectId
-from samovar_adapters.formats.files import check_file, write_whole
+from samovar_adapters.formats import check_file, write_whole
 from samovar_adapters.video.frames.frame import Frame
 from samovar_adapters.video.outputs.numbering import Numbering
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from samovar.masks import Masks
-from samovar_adapters.formats.files import check_folder, write_whole
-from samovar_adapters.overlay.palette import colours
+from samovar_adapters.formats import check_folder, write_whole
+from samovar_adapters.overlay import colours
 from samovar_adapters.video.frames.frame import Frame
 from samovar_adapters.video.outputs.numbering import Numbering
 

@@ -14,8 +14,8 @@ import numpy as np
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.types import ObjectId
-from samovar_adapters.formats.files import check_file
-from samovar_adapters.overlay.draw import draw_overlay
+from samovar_adapters.formats import check_file
+from samovar_adapters.overlay import draw_overlay
 from samovar_adapters.video.frames.frame import Frame, FrameReader
 from samovar_adapters.video.pyav import load_av, one_line
 

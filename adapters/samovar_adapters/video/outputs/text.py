@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from samovar.masks import Masks
-from samovar_adapters.formats.files import check_file
+from samovar_adapters.formats import check_file
 from samovar_adapters.video.frames.frame import Frame
 from samovar_adapters.video.growing import GrowingFile
 from samovar_adapters.video.outputs.numbering import Numbering

@@ -1,28 +1,159 @@
-"""Masks into one COCO annotation file, streamed through a journal."""
+"""COCO annotation files: as prompts, and masks streamed into one through a journal."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial as partial_call
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from samovar.errors import InputError
-from samovar_adapters.formats.coco.index import CocoFile
-from samovar_adapters.formats.files import check_file, replacing
-from samovar_adapters.formats.journal import Journal
-from samovar_adapters.formats.names import order_of
-from samovar_adapters.formats.sink import Sink
-from samovar_adapters.formats.text import compact, numbers, short
+from samovar.errors import InputError, PromptError
+from samovar.image import Image
+from samovar_adapters.formats.annotations import Annotation, AnnotationSource, NameIndex, Wanted, name_of
+from samovar_adapters.formats.coco_file import CocoFile
+from samovar_adapters.formats.files import check_file, failure, order_of, replacing, sync
+from samovar_adapters.formats.sinks import Sink, compact, numbers, short
 
 if TYPE_CHECKING:
     from samovar.image import Image
     from samovar.masks import Masks
 
-__all__ = ["UNLABELLED", "CocoSink"]
+__all__ = ["UNLABELLED", "CocoSink", "CocoSource", "Journal", "boxes", "masks", "points"]
+
+
+class CocoSource(AnnotationSource):
+    """The annotations of a COCO file, by the file names of images.
+
+    The file is read once when the source is made, to check it and to find where each image's annotations are; they
+    themselves stay on disk. Crowd regions (`iscrowd` 1) are groups, not objects, and give no prompts.
+
+    Args:
+        path: the annotation file.
+        wanted: "boxes" (`bbox`), "points" (one, deepest inside the segmentation) or "masks" (the segmentation).
+
+    Raises:
+        InputError: no file given, or one that is malformed; names the line and the item.
+    """
+
+    def __init__(self, path: str | None, wanted: Wanted = "boxes") -> None:
+        super().__init__(wanted)
+        if not path:
+            raise InputError("coco needs an annotation file; name it, as in coco-boxes=annotations.json")
+        self._file = CocoFile(Path(path))
+        self._names = NameIndex(self._file.names, path)
+
+    def annotations(self, image: Image) -> Iterable[Annotation]:
+        """One for each annotation that is no crowd, with its category's name as label and its id."""
+        place = self._names.find(name_of(image))
+        if place is None:
+            return
+        size = self._file.sizes[place]
+        if size is not None and size != (image.width, image.height):
+            raise PromptError(
+                f"{image.name}: {self._file.path} says that it is {size[0]}×{size[1]} pixels but it is "
+                f"{image.width}×{image.height}; expected annotations of this very image"
+            )
+        for where, found in self._file.annotations(place):
+            if not found.get("iscrowd"):
+                yield self._annotation(where, found)
+
+    def _annotation(self, where: str, found: dict[str, Any]) -> Annotation:
+        box, outline = found.get("bbox"), found.get("segmentation") or None
+        if box is None and outline is None:
+            raise InputError(f"{where}: expected a bbox or a segmentation; got neither")
+        return Annotation(
+            where,
+            self._file.categories[found["category_id"]],
+            found.get("id"),
+            None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3]),
+            outline,
+            rule="coco",
+        )
+
+
+boxes = partial(CocoSource, wanted="boxes")
+points = partial(CocoSource, wanted="points")
+masks = partial(CocoSource, wanted="masks")
+
+_PREFIX = 9  # eight hexadecimal digits of CRC-32 and a space
+
+
+class Journal:
+    """Records of bytes without newlines, one a line: eight hexadecimal digits of CRC-32, a space, the record.
+
+    Opening it drops what a kill left unfinished: everything from the first line on that lacks its newline or fails its
+    checksum. One process at a time may have it open, where the system has advisory locks.
+
+    Raises:
+        InputError: another process has it open.
+        SamovarError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise failure(path, "open", error) from error
+        self._lock()
+        self._end = 0
+        for start, record in self.records():
+            self._end = start + len(record) + 1
+        self._file.truncate(self._end)
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows: the lock only guards against a slip, so do without
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise InputError(
+                f"{self.path} is being written by another process; wait for it, or write to another file"
+            ) from error
+
+    def append(self, record: bytes) -> tuple[int, int]:
+        """Add a record; return the offset and length of its bytes in the file. Raises SamovarError, adding nothing."""
+        line = b"%08x %b\n" % (zlib.crc32(record), record)
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
+            sync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(self._end)
+            raise failure(self.path, "write", error) from error
+        start, self._end = self._end + _PREFIX, self._end + len(line)
+        return start, len(record)
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """The offset and bytes of every record, in order, read one at a time, up to the first torn one."""
+        offset = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                record = line[_PREFIX:-1]
+                if line[-1:] != b"\n" or line[:_PREFIX] != b"%08x " % zlib.crc32(record):
+                    return
+                yield offset + _PREFIX, record
+                offset += len(line)
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Delete it and let go of it."""
+        if os.name == "posix":  # while it is still locked, so that nobody picks it up in between
+            self.path.unlink(missing_ok=True)
+        self.close()
+        self.path.unlink(missing_ok=True)
+
 
 UNLABELLED = "object"
 """The category of masks without a label: COCO has no annotation without one."""
@@ -105,7 +236,7 @@ class CocoSink(Sink):
         if earlier.info.get("contributor") != _INFO["contributor"]:
             raise InputError(f"{self.path} holds annotations that Samovar did not write; name another file")
         for image, (key, size) in enumerate(zip(earlier.names, earlier.sizes)):
-            self._readers[key] = partial_call(_earlier, earlier, image, key, size)
+            self._readers[key] = partial(_earlier, earlier, image, key, size)
 
     def _records(self) -> Iterator[Record]:
         return (self._readers[key]() for key in sorted(self._readers, key=order_of))

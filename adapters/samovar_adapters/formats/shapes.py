@@ -1,14 +1,52 @@
-"""The pixel deepest inside a mask."""
+"""Regions as single rings, for formats that know neither holes nor several parts; and the pixel deepest inside a mask.
+
+A hole is joined to its outline by a slit of no width, walked there and back, and so is one part to the next. By the
+even-odd rule, and by the winding rule too, a slit covers nothing: the ring draws what the regions are.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.jit import njit
-from samovar.masks import Masks
+from samovar.masks import Masks, Polygon
 
-__all__ = ["deepest"]
+__all__ = ["deepest", "one_ring", "topmost", "with_slits"]
+
+Ring = NDArray[np.float32]
+
+_PAIRS = 1_000_000  # distances looked at to find the shortest slit; beyond, from the new ring's leftmost point only
+
+
+def with_slits(polygon: Polygon) -> Ring:
+    """The region as one ring, K×2 float32 (x, y): its exterior with a slit to every hole."""
+    return _joined(polygon.rings)
+
+
+def one_ring(polygons: Iterable[Polygon], pairs: int = _PAIRS) -> Ring | None:
+    """All regions as one ring, K×2 float32 (x, y); None for no regions."""
+    rings = [with_slits(polygon) for polygon in polygons]
+    return _joined(rings, pairs) if rings else None
+
+
+def _joined(rings: Iterable[Ring], pairs: int = _PAIRS) -> Ring:
+    whole, *rest = rings
+    for ring in rest:
+        at, start = _nearest(whole, ring, pairs)
+        turned = np.roll(ring, -start, axis=0)
+        whole = np.concatenate([whole[: at + 1], turned, turned[:1], whole[at:]])
+    return whole
+
+
+def _nearest(whole: Ring, ring: Ring, pairs: int) -> tuple[int, int]:
+    """A point of each between which the slit is short."""
+    starts = np.arange(len(ring)) if len(whole) * len(ring) <= pairs else np.array([int(ring[:, 0].argmin())])
+    apart = ((whole[:, None] - ring[None, starts]) ** 2).sum(axis=2)
+    at, start = divmod(int(apart.argmin()), len(starts))
+    return at, int(starts[start])
 
 
 def deepest(mask: Masks) -> tuple[float, float]:
@@ -68,3 +106,12 @@ def _deepest(inside: NDArray[np.bool_]) -> tuple[int, int]:
             if distance > best:
                 best, best_row, best_column = distance, r, c
     return best_row, best_column
+
+
+def topmost(masks: Masks) -> NDArray[np.int32]:
+    """H×W int32: i + 1 where mask i shows, the smallest over the larger; 0 for background."""
+    page = np.zeros((masks.height, masks.width), np.int32)
+    order = np.argsort(-masks.areas, kind="stable")
+    for i, (crop, x, y) in zip(order.tolist(), masks[order].crops()):
+        page[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = i + 1
+    return page

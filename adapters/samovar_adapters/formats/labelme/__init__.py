@@ -1,1 +1,0 @@
-"""labelme's JSON files: written so that labelme opens them, and read as prompts."""
