@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samovar.errors import MaskError
-from samovar.masks.runs import Index, read_only
+from samovar.masks.runs import Index, read_only, trusted
 
 if TYPE_CHECKING:
     from samovar.types import ObjectId
@@ -58,19 +58,15 @@ class Columns:
 
     def take(self, index: Index) -> Columns:
         """Rows by slice or by an array of indices in [0, N)."""
-        rows = index if isinstance(index, slice) else index.tolist()
-
-        def pick(column: tuple[Any, ...]) -> tuple[Any, ...]:
-            return column[rows] if isinstance(rows, slice) else tuple(column[row] for row in rows)
-
-        return Columns(
-            self.scores[index],
-            self.prompt_index[index],
-            pick(self.labels),
-            pick(self.ids),
-            None if self.logits is None else self.logits[index],
-            None if self.stability is None else self.stability[index],
-        )
+        logits = None if self.logits is None else self.logits[index]
+        stability = None if self.stability is None else self.stability[index]
+        numbers = self.scores[index], self.prompt_index[index]
+        if not isinstance(index, slice):
+            rows = index.tolist()
+            labels, ids = (tuple(column[row] for row in rows) for column in (self.labels, self.ids))
+            return Columns(*numbers, labels, ids, logits, stability)
+        taken = *numbers, self.labels[index], self.ids[index], logits, stability
+        return trusted(Columns, taken) if index.step in (None, 1) else Columns(*taken)
 
     def replaced(
         self,
@@ -165,6 +161,8 @@ def _entries(name: str, values: Iterable[Any], count: int, kinds: tuple[type, ..
     entries = (values,) if isinstance(values, str) else tuple(values)
     if not entries:
         return (None,) * count
+    if len(entries) == count and {type(entry) for entry in entries} <= {type(None), *kinds}:
+        return entries
     if len(entries) != count:
         raise MaskError(f"{name} must be one per mask ({count}); got {len(entries)}; use None where there is none")
     entries = tuple(int(entry) if isinstance(entry, np.integer) else entry for entry in entries)

@@ -15,7 +15,7 @@ from samovar.errors import MaskError
 from samovar.masks import coco, dense, measure, polygons, transform
 from samovar.masks.columns import KEEP, Columns, Kept
 from samovar.masks.polygons import Polygon, Region, Rule
-from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty
+from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty, read_only, trusted
 
 if TYPE_CHECKING:
     from samovar.prompts import Prompt
@@ -219,10 +219,10 @@ class Masks:
         return (self._take(slice(index, index + 1)) for index in range(len(self)))
 
     def _take(self, index: Index) -> Masks:
-        taken = Masks(self.runs.take(index), self.columns.take(index))
-        if "_measured" in self.__dict__:  # don't measure again what was measured for all
-            areas, boxes = self._measured
-            taken.__dict__["_measured"] = (areas[index], boxes[index])
+        taken = trusted(Masks, (self.runs.take(index), self.columns.take(index)))
+        measured = self.__dict__.get("_measured")
+        if measured is not None:  # don't measure again what was measured for all
+            taken.__dict__["_measured"] = read_only(measured[0][index]), read_only(measured[1][index])
         return taken
 
     def equals(self, other: Masks) -> bool:

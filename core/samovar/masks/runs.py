@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,7 @@ __all__ = [
     "portions",
     "read_only",
     "spans_of",
+    "trusted",
 ]
 
 Index: TypeAlias = "slice | NDArray[np.int64]"
@@ -110,15 +111,30 @@ class Runs:
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
-                stop = max(start, stop)
-                low, high = int(self.offsets[start]), int(self.offsets[stop])
-                offsets = self.offsets[start : stop + 1] - low
-                return Runs(self.counts[low:high], offsets, self.width, self.height)
+                bounds = self.offsets[start : max(start, stop) + 1]
+                low, high = int(bounds[0]), int(bounds[-1])
+                if low:
+                    bounds = bounds - low
+                    bounds.flags.writeable = False
+                return trusted(Runs, (self.counts[low:high], bounds, self.width, self.height))
             index = np.arange(start, stop, step)
         lengths = np.diff(self.offsets)[index]
         offsets = offsets_of(lengths)
         source = np.repeat(self.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Runs(self.counts[source], offsets, self.width, self.height)
+
+
+Trusted = TypeVar("Trusted")
+
+
+def trusted(kind: type[Trusted], values: tuple[Any, ...]) -> Trusted:
+    """A frozen dataclass of these fields, in their order, without its checks: for parts of what was checked before.
+
+    Slicing is what masks go through most, often one by one, and checking is most of what a slice would cost.
+    """
+    made = object.__new__(kind)
+    made.__dict__.update(zip(kind.__match_args__, values))  # type: ignore[attr-defined]  # of every dataclass
+    return made
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -245,7 +261,8 @@ def concat(parts: list[Runs]) -> Runs:
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([part.counts for part in parts])
-    offsets = offsets_of(np.concatenate([np.diff(part.offsets) for part in parts]))
+    starts = np.cumsum([0, *(len(part.counts) for part in parts)])
+    offsets = np.concatenate([[0], *(part.offsets[1:] + start for part, start in zip(parts, starts.tolist()))])
     return Runs(counts, offsets, parts[0].width, parts[0].height)
 
 

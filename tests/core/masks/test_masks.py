@@ -283,3 +283,12 @@ def test_old_names_still_work() -> None:
         assert masks.same_as(masks)
     with pytest.warns(DeprecationWarning, match=r"Masks\.clean\(\) is now remove_small_regions\(\)"):
         assert masks.clean(3).equals(masks.remove_small_regions(3))
+
+
+@pytest.mark.parametrize("key", [slice(1, 3), slice(None, None, 2), [0, 2], 1])
+def test_what_was_measured_before_an_index_stays_read_only(key: Any) -> None:
+    masks = labelled()
+    assert len(masks.areas) == 5
+    taken = masks[key]
+    for array in (taken.areas, taken.boxes, taken.scores, taken.prompt_index, taken.runs.counts, taken.runs.offsets):
+        assert not array.flags.writeable
