@@ -20,9 +20,8 @@ import numpy as np
 import samovar
 from samovar_adapters.video.checkpoint import Checkpoint
 from samovar_adapters.video.following import follow
-from samovar_adapters.video.frames.frame import Frame
-from samovar_adapters.video.outputs.numbering import Numbering
-from samovar_adapters.video.outputs.text import MotsText
+from samovar_adapters.video.frames import Frame
+from samovar_adapters.video.outputs import MotsText, Numbering
 from samovar_adapters.video.propagate.tracker import PropagateTracker
 
 WIDTH, HEIGHT = 96, 64

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 import samovar
 from benchmarks.davis import contour_accuracy, region_similarity
-from samovar_adapters.video.propagate.flow import flow_between
 from samovar_adapters.video.propagate.tracker import PropagateTracker
+from samovar_adapters.video.propagate.view import flow_between
 
 Mask = NDArray[np.bool_]
 ROWS = ("first mask frozen", "flow-warped only", "from mask", "from box", "from one click")

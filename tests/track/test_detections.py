@@ -17,9 +17,9 @@ import samovar
 from samovar import Image, Masks, Prompt, Prompts, Runtime
 from samovar.errors import InputError, PromptError
 from samovar_adapters.supervision import from_detections, to_detections
-from samovar_adapters.video.detections import DetectionTracker, associators
 from samovar_adapters.video.following import follow
-from samovar_adapters.video.frames.frame import Frame
+from samovar_adapters.video.frames import Frame
+from samovar_adapters.video.trackers import DetectionTracker, associators
 from tests.adapters.video.clips import ball, clip, iou, meadow
 from tests.adapters.video.files import write_video
 

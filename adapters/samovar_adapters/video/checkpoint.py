@@ -18,10 +18,9 @@ from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.tracking import Snapshot, Tracker
 from samovar_adapters.formats import check_folder, write_whole
-from samovar_adapters.video.growing import GrowingFile
-from samovar_adapters.video.lines import from_line, to_line
+from samovar_adapters.video.outputs import GrowingFile
 
-__all__ = ["EVERY", "Checkpoint"]
+__all__ = ["EVERY", "Checkpoint", "from_line", "to_line"]
 
 EVERY = 50  # frames
 
@@ -94,3 +93,26 @@ class Checkpoint:
     def close(self) -> None:
         """Close the file of lines."""
         self._file.close()
+
+
+def to_line(masks: Masks) -> str:
+    """A frame's masks as one line of JSON, its end included, with ids, labels and scores."""
+    line = {
+        "width": masks.width,
+        "height": masks.height,
+        "ids": masks.ids,
+        "labels": masks.labels,
+        "scores": masks.scores.tolist(),
+        "rle": masks.to_coco_rle(),
+    }
+    return json.dumps(line) + "\n"
+
+
+def from_line(text: str) -> Masks:
+    """The masks of such a line, as a tracker gives them: one of each object, in order."""
+    line = json.loads(text)
+    rows = [Masks.from_coco_rle([rle]) for rle in line["rle"]]
+    masks = Masks.concat([Masks.empty(line["width"], line["height"]), *rows])
+    return masks.replace(
+        ids=line["ids"], labels=line["labels"], scores=line["scores"], prompt_index=np.arange(len(rows))
+    )

@@ -48,12 +48,12 @@ __all__ = ["track"]
 )
 @click.option("--mot", metavar="FILE.txt", help="The masks' boxes as MOT text.")
 @click.option("--checkpoint", metavar="DIR", help="Keep the progress here; the same command then goes on from it.")
-@click.option("--rate", type=float, help="Frames a second of a folder of pictures.  [default: 25]")
+@click.option("--rate", type=float, help="Frames a second of a folder of images.  [default: 25]")
 @model_options
 @json_option
 @quiet_option
 def track(video: str, prompts: PromptArguments, **given: Any) -> int:
-    """Follow objects through a video, a folder of pictures, a camera or a pipe.
+    """Follow objects through a video, a folder of images, a camera or a pipe.
 
     Prompts are those of the first frame, or of the one that --at names.
 

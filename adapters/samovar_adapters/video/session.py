@@ -21,18 +21,12 @@ from samovar.masks import Masks
 from samovar.prompts import Prompts, PromptsLike
 from samovar.schema import masks_to_records
 from samovar.tracking import Tracker
-from samovar_adapters.video.backwards import Earlier, follow_back
 from samovar_adapters.video.checkpoint import Checkpoint
-from samovar_adapters.video.engines import open_tracker
-from samovar_adapters.video.following import follow
-from samovar_adapters.video.frames.ahead import read_ahead
-from samovar_adapters.video.frames.frame import Frame, FrameReader
-from samovar_adapters.video.frames.open import open_frames
-from samovar_adapters.video.outputs.numbering import Numbering
-from samovar_adapters.video.outputs.open import TrackSink, open_masks
-from samovar_adapters.video.outputs.overlay import OverlayVideo
-from samovar_adapters.video.outputs.text import MotText
-from samovar_adapters.video.starting import Starter
+from samovar_adapters.video.following import Earlier, Starter, follow, follow_back
+from samovar_adapters.video.frames import Frame, FrameReader, open_frames, read_ahead
+from samovar_adapters.video.outputs import MotText, Numbering, TrackSink, open_masks
+from samovar_adapters.video.overlay import OverlayVideo
+from samovar_adapters.video.trackers import open_tracker
 
 __all__ = ["run"]
 

@@ -13,9 +13,7 @@ import pytest
 
 from samovar import Image
 from samovar.errors import InputError
-from samovar_adapters.video.frames.ahead import read_ahead
-from samovar_adapters.video.frames.frame import Frame
-from samovar_adapters.video.frames.open import open_frames
+from samovar_adapters.video.frames import Frame, open_frames, read_ahead
 from tests.adapters.video.clips import ball, clip, meadow
 from tests.adapters.video.files import write_video
 
@@ -43,7 +41,7 @@ def test_frames_come_upright(tmp_path: Path, rotation: int) -> None:
 
 LEAVE = """
 import sys
-from samovar_adapters.video.frames.open import open_frames
+from samovar_adapters.video.frames import open_frames
 for _ in range(600):
     reader = open_frames(sys.argv[1])
     for number, frame in enumerate(reader):
@@ -130,7 +128,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str, data
 def test_sources_that_are_not_there(source: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=source):
         open_frames(source)
-    with pytest.raises(InputError, match="expected a folder of pictures"):
+    with pytest.raises(InputError, match="expected a folder of images"):
         open_frames(str(tmp_path))
 
 

@@ -48,7 +48,7 @@ def test_sound_that_a_container_cannot_hold_is_left_out_and_said(tmp_path: Path)
     for frame in frames:
         video.write(frame, Masks.empty(120, 90))
     video.close()
-    assert "takes no aac sound" in str(video.problems[0])
+    assert "takes no aac audio" in str(video.problems[0])
     with av.open(str(tmp_path / "out.webm")) as file:
         assert [stream.type for stream in file.streams] == ["video"]
 

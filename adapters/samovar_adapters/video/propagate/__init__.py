@@ -1,1 +1,1 @@
-"""Tracking with any segmenter: masks moved by optical flow, corrected by looks, motion and the segmenter."""
+"""Tracking with any segmenter: masks moved by optical flow, corrected by appearance, motion and the segmenter."""

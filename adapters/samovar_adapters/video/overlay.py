@@ -1,4 +1,4 @@
-"""The video with its masks drawn in, its times and its sound as they were."""
+"""`OverlayVideo`: the video with its masks drawn in, its times and its audio as they were."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from samovar.masks import Masks
 from samovar.types import ObjectId
 from samovar_adapters.formats import check_file
 from samovar_adapters.overlay import draw_overlay
-from samovar_adapters.video.frames.frame import Frame, FrameReader
-from samovar_adapters.video.pyav import load_av, one_line
+from samovar_adapters.video.frames import Frame, FrameReader
+from samovar_adapters.video.stream import load_av, one_line
 
 __all__ = ["OverlayVideo"]
 
@@ -25,14 +25,14 @@ _TICKS = Fraction(1, 90_000)
 
 
 class OverlayVideo:
-    """Writes H.264 (VP9 into .webm); the sound is copied packet by packet, never encoded anew.
+    """Writes H.264 (VP9 into .webm); the audio is copied packet by packet, never encoded anew.
 
     Frames keep their own times, so a variable rate stays one. A side of odd length grows by a pixel, as the formats
     want it. Closed half-way, the file ends there and plays; closed before the first frame, nothing is written at all.
 
     Args:
         path: of the video to write; the suffix says the container.
-        frames: whose frames will come: its rate and its sound.
+        frames: whose frames will come: its rate and its audio.
 
     Raises:
         InputError: a path that cannot be written, or a suffix of no container for video.
@@ -50,7 +50,7 @@ class OverlayVideo:
             raise InputError(
                 f"{path}: cannot be written as video: {one_line(error)}; name a .mp4, .mkv or .webm"
             ) from error
-        self._sound = self._copy_of(frames.sound_template())
+        self._audio = self._copy_of(frames.audio_template())
         self._last = -1
         self._closed = False
         self._places: dict[ObjectId, int] = {}
@@ -61,23 +61,23 @@ class OverlayVideo:
         takes = self._file.supported_codecs  # none at all where the container does not say
         if takes and template.codec_context.name not in takes:
             said = (
-                f"{self._path}: its container takes no {template.codec_context.name} sound; written silent; name a .mkv"
+                f"{self._path}: its container takes no {template.codec_context.name} audio; written silent; name a .mkv"
             )
             self.problems.append(SamovarError(said))
             return None
         return self._file.add_stream_from_template(template)
 
     def write(self, frame: Frame, masks: Masks) -> None:
-        """Draw and encode one frame, and pass on the sound that was read with it.
+        """Draw and encode one frame, and pass on the audio that was read with it.
 
         Raises:
             SamovarError: the disk takes no more.
         """
-        picture = draw_overlay(frame.image, self._in_place(masks))
-        picture = np.pad(picture, [(0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)], mode="edge")
+        drawn = draw_overlay(frame.image, self._in_place(masks))
+        drawn = np.pad(drawn, [(0, drawn.shape[0] % 2), (0, drawn.shape[1] % 2), (0, 0)], mode="edge")
         if self._last < 0:
-            self._video.height, self._video.width = picture.shape[:2]
-        encoded = self._av.VideoFrame.from_ndarray(picture, format="rgb24")
+            self._video.height, self._video.width = drawn.shape[:2]
+        encoded = self._av.VideoFrame.from_ndarray(drawn, format="rgb24")
         encoded.time_base = _TICKS
         encoded.pts = self._last = max(self._last + 1, round(frame.time / _TICKS))
         with self._telling():
@@ -92,7 +92,7 @@ class OverlayVideo:
         return Masks.concat([mask.replace(logits=None, stability=None) for mask in rows]) if rows else masks
 
     def _stream(self, rate: Fraction) -> Any:
-        """What the pictures go to; their size comes with the first of them."""
+        """What the frames go to; their size comes with the first of them."""
         webm = self._path.suffix.lower() == ".webm"
         stream = self._file.add_stream("libvpx-vp9" if webm else "libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
@@ -101,13 +101,13 @@ class OverlayVideo:
         return stream
 
     def _mux(self, packets: Iterable[Any]) -> None:
-        """Write packets of pictures, and those of sound that were read meanwhile."""
+        """Write packets of video, and those of audio that were read meanwhile."""
         for packet in packets:
             self._file.mux(packet)
-        sound = self._frames.take_sound()
-        if self._sound is not None:
-            for packet in sound:
-                packet.stream = self._sound
+        audio = self._frames.take_audio()
+        if self._audio is not None:
+            for packet in audio:
+                packet.stream = self._audio
                 self._file.mux(packet)
 
     @contextmanager

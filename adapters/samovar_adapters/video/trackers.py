@@ -1,4 +1,4 @@
-"""`DetectionTracker`: a detector in every frame, ids by `trackers`, masks by any segmenter."""
+"""Trackers for a model: `open_tracker`, and `DetectionTracker`, a detector in every frame with ids by `trackers`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,52 @@ from typing import Any
 
 import numpy as np
 
-from samovar.errors import InputError, MissingExtraError, PromptError
+from samovar.errors import InputError, MissingExtraError, PromptError, UnknownNameError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.protocols import PromptSource
 from samovar.runtime import Runtime
-from samovar.tracking import Snapshot
+from samovar.tracking import Snapshot, Tracker, VideoSegmenter
 from samovar.types import ObjectId
+from samovar_adapters.video.propagate.tracker import PropagateTracker
 
-__all__ = ["DetectionTracker", "associators"]
+__all__ = ["ENGINES", "DetectionTracker", "associators", "open_tracker"]
+
+ENGINES = ("auto", "memory", "propagate", "detections")
 
 _PATIENCE = 30  # frames that an object may be missed before its id is given up
 _NAMES = {"bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker", "sort": "SORTTracker"}
+
+
+def open_tracker(runtime: Runtime, engine: str = "auto", detector: PromptSource | None = None) -> Tracker:
+    """A new tracker.
+
+    Args:
+        engine: "memory": the model's own, which remembers earlier frames; "propagate": masks moved by optical flow and
+            put right by the model, whichever it is; "auto": memory where the model has one; "detections": what
+            `detector` finds in each frame, with ids by association.
+        detector: for "detections".
+
+    Raises:
+        InputError: the model has no memory of its own, or there is no detector.
+        MissingExtraError: "detections" without `trackers` installed.
+        UnknownNameError: no engine of that name.
+    """
+    if engine not in ENGINES:
+        raise UnknownNameError.among("engine", engine, ENGINES, "see samovar track --help")
+    if engine == "detections":
+        if detector is None:
+            raise InputError("engine detections needs a detector in every frame; name one with --source")
+        return DetectionTracker(runtime, detector)
+    segmenter = runtime.segmenter
+    if isinstance(segmenter, VideoSegmenter) and engine != "propagate":
+        return segmenter.tracker(runtime.cache)
+    if engine == "memory":
+        raise InputError(
+            f"{runtime.name} has no memory of earlier frames; use engine propagate, or a SAM 2 video model"
+        )
+    return PropagateTracker(runtime)
 
 
 def associators() -> dict[str, Callable[[], Any]]:

@@ -5,24 +5,43 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import ImageError, InputError, SamovarError
+from samovar.errors import ImageError, InputError, MissingExtraError, SamovarError
 from samovar.image import Image
-from samovar_adapters.video.frames.frame import Frame, check_reached
-from samovar_adapters.video.pyav import load_av, one_line
+from samovar_adapters.video.frames import Frame, check_reached
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
-__all__ = ["StreamReader"]
+__all__ = ["StreamReader", "load_av", "one_line"]
 
 _BACK = 16  # frames in memory at a time on the way back
-_SOUND_WAITING = 4096  # packets: about a minute and a half; what nobody takes must not pile up
+_AUDIO_WAITING = 4096  # packets: about a minute and a half; what nobody takes must not pile up
+
+
+def load_av() -> Any:
+    """The `av` module, silent. Raises MissingExtraError."""
+    try:
+        av = import_module("av")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'reading and writing video needs PyAV ({error}); run: pip install "samovar[video]"'
+        ) from error
+    # No level at all: with any other, FFmpeg's threads wait for Python's lock even to say nothing, and for ever where
+    # Python holds it while it closes the decoder that they work for.
+    av.logging.set_level(None)
+    return av
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, without FFmpeg's number and file name."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
 class _Mark(NamedTuple):
@@ -53,8 +72,8 @@ class StreamReader:
             raise InputError(f"{name}: expected a video; got a file without moving pictures; name another")
         self._video = self._container.streams.video[0]
         self._video.thread_type = "AUTO"
-        self._sound = next(iter(self._container.streams.audio), None)
-        self._packets: deque[Any] = deque(maxlen=_SOUND_WAITING)
+        self._audio = next(iter(self._container.streams.audio), None)
+        self._packets: deque[Any] = deque(maxlen=_AUDIO_WAITING)
         self.rate = Fraction(self._video.average_rate or self._video.guessed_rate or 25)
         self.length: int | None = self._video.frames or None
 
@@ -131,7 +150,7 @@ class StreamReader:
         return found
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        streams = [self._video] if self._sound is None else [self._video, self._sound]
+        streams = [self._video] if self._audio is None else [self._video, self._audio]
         try:
             for packet in self._container.demux(streams):
                 if packet.stream is not self._video:
@@ -148,11 +167,11 @@ class StreamReader:
     def _complain(self, what: str) -> None:
         self.problems.append(ImageError(f"{self.name}: {what}"))
 
-    def sound_template(self) -> Any | None:
-        """The first stream of sound."""
-        return self._sound
+    def audio_template(self) -> Any | None:
+        """The first stream of audio."""
+        return self._audio
 
-    def take_sound(self) -> list[Any]:
+    def take_audio(self) -> list[Any]:
         """Its packets read since the last call."""
         taken = []
         while self._packets:

@@ -1,4 +1,4 @@
-"""From evidence to masks: log odds of pixels, fitted to the picture's edges, shared between objects, cleaned."""
+"""From evidence to masks: log odds of pixels, fitted to the image's edges, shared between objects, cleaned."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def probability(odds: Field) -> Field:
     return np.asarray(1 / (1 + np.exp(-np.clip(odds, -20, 20))), np.float32)
 
 
-def log_odds(chance: Field) -> Field:
+def log_odds(probabilities: Field) -> Field:
     """Inverse of `probability`, within ±6.2."""
-    kept = np.clip(chance, 0.002, 0.998)
+    kept = np.clip(probabilities, 0.002, 0.998)
     return np.asarray(np.log(kept / (1 - kept)), np.float32)
 
 
@@ -40,12 +40,12 @@ def signed_distance(mask: NDArray[np.bool_]) -> Field:
 
 
 def settle(odds: Field, grey: NDArray[np.uint8]) -> Field:
-    """Probabilities whose edges lie on the picture's (guided filter of He et al., ECCV 2010)."""
-    guide, chance = grey.astype(np.float32) / 255, probability(odds)
-    mean_guide, mean_chance = _mean(guide), _mean(chance)
+    """Probabilities whose edges lie on the image's (guided filter of He et al., ECCV 2010)."""
+    guide, likely = grey.astype(np.float32) / 255, probability(odds)
+    mean_guide, mean_likely = _mean(guide), _mean(likely)
     spread = _mean(guide * guide) - mean_guide**2 + np.float32(_EDGE)
-    slope = (_mean(guide * chance) - mean_guide * mean_chance) / spread
-    return np.asarray(_mean(slope) * guide + _mean(mean_chance - slope * mean_guide), np.float32)
+    slope = (_mean(guide * likely) - mean_guide * mean_likely) / spread
+    return np.asarray(_mean(slope) * guide + _mean(mean_likely - slope * mean_guide), np.float32)
 
 
 def _mean(field: NDArray[Any]) -> Field:

@@ -1,1 +1,0 @@
-"""Where frames come from: video files and pipes, cameras, folders of pictures."""

@@ -1,1 +1,0 @@
-"""Where tracks go: an overlay video, MOTS and MOT text, COCO-video JSON, a folder of masks."""
