@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from starlette.testclient import TestClient
 
 from samovar import Runtime
-from samovar_adapters.serve.bodies import Bodies
+from samovar_adapters.serve.bodies import BodyLimits
 from samovar_adapters.serve.engine import Engine
 from samovar_adapters.serve.mounts import mounted
 from samovar_adapters.webui.categories import words_of
@@ -36,7 +36,7 @@ CHOOSING = {
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", lowering=[WordBoxes()]), name="boxes")
-    with client_of(engine, routes=routes(engine, Bodies(1 << 20, 1 << 22))) as client:
+    with client_of(engine, routes=routes(engine, BodyLimits(1 << 20, 1 << 22))) as client:
         yield client
 
 
@@ -185,7 +185,7 @@ def test_bad_requests_are_refused_in_one_line(client: TestClient, path: str, bod
 
 def test_samovar_serve_mounts_the_routes() -> None:
     engine = Engine(lambda: Runtime(FilledBoxes()))
-    paths = {getattr(route, "path", "") for route in mounted(engine, Bodies(1, 1))}
+    paths = {getattr(route, "path", "") for route in mounted(engine, BodyLimits(1, 1))}
     assert {"/sam/heartbeat", "/sam/sam-predict", "/sam/dino-predict", "/sam/dilate-mask"} <= paths
     assert {"/sam/controlnet-seg", "/sam/category-mask"} <= paths
 

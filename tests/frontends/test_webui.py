@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 from samovar import Runtime
 from samovar_adapters.serve.app import create_app
-from samovar_adapters.serve.bodies import Bodies
+from samovar_adapters.serve.bodies import BodyLimits
 from samovar_adapters.serve.engine import Engine
 from samovar_adapters.webui.routes import routes
 from tests.fakes import FilledBoxes, WordBoxes
@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 60, 40
 def client() -> Iterator[Any]:
     """The client, with the server's address for the WebUI's, which is all that changes for its users."""
     engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", lowering=[WordBoxes()]), name="boxes")
-    bodies = Bodies(1 << 20, 1 << 22)
+    bodies = BodyLimits(1 << 20, 1 << 22)
     app = create_app(engine, routes=routes(engine, bodies), bodies=bodies)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

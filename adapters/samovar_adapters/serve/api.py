@@ -14,7 +14,7 @@ from samovar.prompt_files import load_prompts
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 from samovar_adapters.serve.openapi import document
-from samovar_adapters.serve.pictures import Pictures
+from samovar_adapters.serve.pictures import ImageStore
 from samovar_adapters.serve.problems import NotFound
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from samovar.masks import Masks
-    from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.bodies import BodyLimits
     from samovar_adapters.serve.engine import Engine
 
 __all__ = ["api_routes"]
@@ -32,26 +32,26 @@ KEPT_BYTES = 256 << 20
 MAX_PROMPTS = 10_000
 
 
-def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
-    """The routes of the API. Pictures that were sent are kept for a while, so that each travels once."""
+def api_routes(engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
+    """The routes of the API. Images that were sent are kept for a while, so that each travels once."""
     from starlette.routing import Route
 
-    from samovar_adapters.serve.responses import Json
+    from samovar_adapters.serve.responses import JsonResponse
 
-    pictures = Pictures(KEPT_BYTES)
+    pictures = ImageStore(KEPT_BYTES)
 
     async def embed(request: Request) -> Response:
         data = await bodies.read(request)
         if not data:
             raise InputError("expected the bytes of a picture as the body; got nothing")
-        key, image = await engine.look(lambda: _keep(pictures, data))
+        key, image = await engine.run_io(lambda: _keep(pictures, data))
         done = await engine.embed(image)
         answer = {"image": key, "width": done.width, "height": done.height, "cached": done.cached}
-        return Json({**answer, "seconds": round(done.seconds, 4)})
+        return JsonResponse({**answer, "seconds": round(done.seconds, 4)})
 
     async def segment(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"prompts", "multimask"})
-        image = await engine.look(lambda: wanted.picture(pictures))
+        image = await engine.run_io(lambda: wanted.picture(pictures))
         began = time.perf_counter()
         answer = await engine.answer(
             lambda: (image, wanted.prompts()),
@@ -59,7 +59,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
             DecodeOptions(multimask=wanted.flag("multimask")),
             count=len(wanted.given()),
         )
-        return Json(answer)
+        return JsonResponse(answer)
 
     async def auto(request: Request) -> Response:
         wanted = _Wanted(await bodies.json(request), {"parameters"})
@@ -67,13 +67,13 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
         if not isinstance(parameters, dict):
             raise InputError(f"parameters must be an object; got {type(parameters).__name__}")
         AutomaticOptions().override(parameters)  # which refuses unknown names, those of our own arguments among them
-        image = await engine.look(lambda: wanted.picture(pictures))
+        image = await engine.run_io(lambda: wanted.picture(pictures))
         began = time.perf_counter()
         masks = await engine.segment_all(image, **parameters)
-        return Json(await engine.look(lambda: wanted.answer(masks, began)))
+        return JsonResponse(await engine.run_io(lambda: wanted.answer(masks, began)))
 
     async def described(request: Request) -> Response:
-        return Json(document())
+        return JsonResponse(document())
 
     return [
         Route("/v1/embed", embed, methods=["POST"]),
@@ -83,7 +83,7 @@ def api_routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
     ]
 
 
-def _keep(pictures: Pictures, data: bytes) -> tuple[str, Image]:
+def _keep(pictures: ImageStore, data: bytes) -> tuple[str, Image]:
     """The picture under its content's digest, which no client can choose or guess."""
     image = Image(data, name="picture")
     key = image.file_digest() or image.digest
@@ -103,7 +103,7 @@ class _Wanted:
             known = ", ".join(sorted(self.COMMON | own))
             raise InputError(f"expected the keys {known}; got {unknown[0]!r:.60}; see /v1/openapi.json")
 
-    def picture(self, pictures: Pictures) -> Image:
+    def picture(self, pictures: ImageStore) -> Image:
         given = self.fields.get("image")
         if not isinstance(given, str) or not given:
             raise InputError("image must be what /v1/embed answered, or a data: URL; got neither")
@@ -140,9 +140,9 @@ class _Wanted:
 
     def answer(self, masks: Masks, began: float) -> dict[str, Any]:
         """The masks as JSON: what `samovar segment --json` prints of them, and their outlines if wanted."""
-        from samovar.cli.job import describe
+        from samovar.schema import masks_to_records
 
-        rows = describe(masks)
+        rows = masks_to_records(masks)
         if self.flag("polygons"):
             for row, polygons in zip(rows, masks.to_polygons(self._tolerance())):
                 row["polygons"] = [[ring.tolist() for ring in polygon.rings] for polygon in polygons]

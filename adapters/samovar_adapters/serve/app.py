@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from samovar.errors import SamovarError
 from samovar_adapters.serve.api import api_routes
-from samovar_adapters.serve.bodies import Bodies
+from samovar_adapters.serve.bodies import BodyLimits
 from samovar_adapters.serve.metrics import CONTENT_TYPE
 from samovar_adapters.serve.page import page_routes
 from samovar_adapters.serve.problems import problem
@@ -33,7 +33,7 @@ def create_app(
     *,
     routes: Sequence[BaseRoute] = (),
     auth: tuple[str, str] | None = None,
-    bodies: Bodies | None = None,
+    bodies: BodyLimits | None = None,
 ) -> Starlette:
     """Everything that one server answers.
 
@@ -50,10 +50,10 @@ def create_app(
     from starlette.routing import Route
 
     from samovar import __version__
-    from samovar_adapters.serve.responses import Json
+    from samovar_adapters.serve.responses import JsonResponse
 
     async def health(request: Request) -> Response:
-        return Json({"status": "UP", "model": engine.name, "ready": engine.ready, "version": __version__})
+        return JsonResponse({"status": "UP", "model": engine.name, "ready": engine.ready, "version": __version__})
 
     async def metrics(request: Request) -> Response:
         page = engine.metrics.page()
@@ -61,7 +61,7 @@ def create_app(
             from samovar.cache.metrics import prometheus
 
             cache = (await engine.runtime()).cache
-            page += await engine.look(lambda: prometheus(cache))
+            page += await engine.run_io(lambda: prometheus(cache))
         return PlainTextResponse(page, headers={"Content-Type": CONTENT_TYPE})
 
     @contextlib.asynccontextmanager
@@ -71,10 +71,10 @@ def create_app(
         await engine.close()
 
     async def refused(request: Request, error: Any) -> Response:
-        return Json({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+        return JsonResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
     handlers: dict[Any, Any] = {SamovarError: problem, HTTPException: refused}
-    bodies = bodies or Bodies(MAX_BODY, MAX_BODIES)
+    bodies = bodies or BodyLimits(MAX_BODY, MAX_BODIES)
     own = [Route("/health", health), Route("/metrics", metrics), *api_routes(engine, bodies), *page_routes()]
     return Starlette(
         routes=[*routes, *own],

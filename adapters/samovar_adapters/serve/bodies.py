@@ -11,10 +11,10 @@ from samovar_adapters.serve.problems import Busy, TooLarge
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Bodies"]
+__all__ = ["BodyLimits"]
 
 
-class Bodies:
+class BodyLimits:
     """Reads bodies of at most `each` bytes, and holds at most `together` bytes of unfinished ones."""
 
     def __init__(self, each: int, together: int) -> None:
@@ -58,3 +58,6 @@ class Bodies:
 
 def _too_large(most: int) -> TooLarge:
     return TooLarge(f"expected a body of at most {format_bytes(most)}; got more; send a smaller picture")
+
+
+Bodies = BodyLimits

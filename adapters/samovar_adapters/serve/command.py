@@ -23,7 +23,7 @@ def server_options(command: Command) -> Command:
         click.option("--auth", metavar="USER:PASSWORD", envvar="SAMOVAR_AUTH", show_envvar=True,
                      help="Ask every client for these."),
         click.option("--encoders", type=click.IntRange(1, 64), default=2, show_default=True,
-                     help="Pictures that are encoded at once."),
+                     help="ImageStore that are encoded at once."),
         click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), default=90.0, show_default=True,
                      help="Seconds that a request may take."),
         click.option("--max-body", default="64MiB", show_default=True, metavar="SIZE",
@@ -66,7 +66,7 @@ def start(port: int, options: dict[str, Any], routes: Callable[..., list[Any]]) 
     from samovar.plugins import find_segmenter
     from samovar.sizes import parse_bytes
     from samovar_adapters.serve.app import MAX_BODIES, create_app
-    from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.bodies import BodyLimits
     from samovar_adapters.serve.engine import Engine, Limits
     from samovar_adapters.serve.running import need_packages, run
 
@@ -80,7 +80,7 @@ def start(port: int, options: dict[str, Any], routes: Callable[..., list[Any]]) 
         find_segmenter(model)
     limits = Limits(encoders=encoders, seconds=seconds)
     engine = Engine(partial(load, model, **options), name=model, limits=limits, warm_up=warm_up)
-    bodies = Bodies(most, max(MAX_BODIES, most))
+    bodies = BodyLimits(most, max(MAX_BODIES, most))
     app = create_app(engine, bodies=bodies, routes=routes(engine, bodies), auth=auth)
     run(app, host, port, as_json=as_json, quiet=quiet)
 

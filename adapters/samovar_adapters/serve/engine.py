@@ -129,7 +129,7 @@ class Engine:
             # Whoever clicks in the meantime has the other encoders.
             self._encoders.submit(lambda: _rehearse([lambda: _segment_something(runtime), *self._rehearsals]))
 
-    def rehearse(self, work: Callable[[], object]) -> None:
+    def warm_up(self, work: Callable[[], object]) -> None:
         """Have `work` done, too, when the engine warms up: no request has to wait for what it compiles."""
         self._rehearsals.append(work)
 
@@ -184,13 +184,15 @@ class Engine:
             stop.set()  # unlike an embedding, half of the masks are of no use to anybody
             raise
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run_encoder(self, work: Callable[[], T]) -> T:
         """`work`, which may block for long (a detector, a download), in one of the encoders' threads."""
         return await self._within(self._slow(work))
 
-    async def look(self, work: Callable[[], T]) -> T:
+    async def run_io(self, work: Callable[[], T]) -> T:
         """`work`, which blocks briefly, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._lookups, work)
+
+    look, run, rehearse = run_io, run_encoder, warm_up
 
     async def close(self) -> None:
         """Finish what is being worked on, and write the cache down."""
@@ -220,7 +222,7 @@ class Engine:
         if few:
             return await self._decode(decoder, lambda: ready, draw)
         masks = await self._decode(decoder, lambda: ready, lambda masks: masks)
-        return await self.look(lambda: draw(masks))
+        return await self.run_io(lambda: draw(masks))
 
     async def _decode(
         self, decoder: Batcher[Question, Any], ready: Callable[[], Ready | None], draw: Callable[[Masks], T]
@@ -233,24 +235,24 @@ class Engine:
 
     async def _ready(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> Ready:
         """The embedding and the prompts as the segmenter takes them."""
-        ready = await self.look(lambda: found(runtime, read))
+        ready = await self.run_io(lambda: found(runtime, read))
         if ready is not None:
             return ready
-        image, prompts = await self.look(read)
+        image, prompts = await self.run_io(read)
         encoded = await self._encoded(runtime, image)
 
         def prepare() -> Prepared:
             return runtime.prepare(image, prompts, embedding=encoded.embedding)
 
         if prompts.kinds <= runtime.segmenter.prompt_kinds:
-            prepared = await self.look(prepare)
+            prepared = await self.run_io(prepare)
         else:  # a grounder looks at the picture, which takes as long as encoding it
             prepared = await self._slow(prepare)
         return replace(prepared, encoded=encoded.encoded, encode_seconds=encoded.encode_seconds)
 
     async def _embed(self, image: Image) -> tuple[int, int, bool]:
         runtime = await self.runtime()
-        embedding = await self.look(lambda: runtime.cache.find(image, runtime.segmenter, model=runtime.name))
+        embedding = await self.run_io(lambda: runtime.cache.find(image, runtime.segmenter, model=runtime.name))
         if embedding is not None:
             return embedding.width, embedding.height, True
         prepared = await self._encoded(runtime, image)
@@ -258,7 +260,7 @@ class Engine:
 
     async def _encoded(self, runtime: Runtime, image: Image) -> Prepared:
         """The embedding of an image that no cache had a moment ago; at most one encode an image at a time."""
-        key = await self.look(lambda: _identity(image))
+        key = await self.run_io(lambda: _identity(image))
         prepared: Prepared = await self._once(key, lambda: self._encode(runtime, image))
         return prepared
 

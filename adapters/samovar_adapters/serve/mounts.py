@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.bodies import BodyLimits
     from samovar_adapters.serve.engine import Engine
 
 __all__ = ["GROUP", "mounted"]
@@ -25,13 +25,13 @@ GROUP = "samovar.routes"
 _log = logging.getLogger("samovar.serve")
 
 
-def mounted(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
+def mounted(engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
     """All routes of the installed packages. One that cannot be loaded is logged, and the others serve."""
     points = sorted(entry_points(group=GROUP), key=lambda one: one.name)
     return [route for point in points for route in _routes(point, engine, bodies)]
 
 
-def _routes(point: EntryPoint, engine: Engine, bodies: Bodies) -> list[BaseRoute]:
+def _routes(point: EntryPoint, engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
     try:
         return list(point.load()(engine, bodies))
     except Exception as error:  # noqa: BLE001  (a stranger's package must not keep the server from starting)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from samovar.image import Image
 
-__all__ = ["Pictures"]
+__all__ = ["ImageStore"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class _Kept:
     since: float
 
 
-class Pictures:
+class ImageStore:
     """The most recently used pictures by key, within a budget of bytes and of age.
 
     Args:
@@ -61,3 +61,6 @@ class Pictures:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._size -= kept.size
+
+
+Pictures = ImageStore

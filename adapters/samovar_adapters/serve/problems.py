@@ -56,7 +56,7 @@ def status_of(error: Exception) -> int:
 
 def problem(request: Request, error: Exception) -> Response:
     """The answer to a request that failed."""
-    from samovar_adapters.serve.responses import Json
+    from samovar_adapters.serve.responses import JsonResponse
 
     status = status_of(error)
     if status == 500:
@@ -66,4 +66,4 @@ def problem(request: Request, error: Exception) -> Response:
     else:
         message = str(error)
     headers = {"Retry-After": "1"} if status == 503 else None
-    return Json({"error": message}, status_code=status, headers=headers)
+    return JsonResponse({"error": message}, status_code=status, headers=headers)

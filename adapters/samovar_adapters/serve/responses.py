@@ -7,13 +7,16 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse
 
-__all__ = ["Json"]
+__all__ = ["JsonResponse"]
 
 
-class Json(JSONResponse):  # type: ignore[misc]
+class JsonResponse(JSONResponse):  # type: ignore[misc]
     """`starlette.responses.JSONResponse`, written by orjson."""
 
     def render(self, content: Any) -> bytes:
         """UTF-8. Raises TypeError for what is not JSON."""
         written: bytes = orjson.dumps(content)
         return written
+
+
+Json = JsonResponse

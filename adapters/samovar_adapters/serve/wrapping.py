@@ -68,10 +68,10 @@ class Guard:
         if open_to_all or hmac.compare_digest(_credentials(scope), self.wanted or b""):
             await self.app(scope, receive, send)
             return
-        from samovar_adapters.serve.responses import Json
+        from samovar_adapters.serve.responses import JsonResponse
 
         headers = {"WWW-Authenticate": 'Basic realm="samovar"'}
-        answer = Json({"error": "expected this server's user and password"}, status_code=401, headers=headers)
+        answer = JsonResponse({"error": "expected this server's user and password"}, status_code=401, headers=headers)
         await answer(scope, receive, send)
 
 

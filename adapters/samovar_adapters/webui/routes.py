@@ -22,12 +22,12 @@ from samovar_adapters.inpaint.masks import as_masks
 from samovar_adapters.inpaint.region import Region
 from samovar_adapters.inpaint.segmentation_map import segmentation_map
 from samovar_adapters.overlay import draw_overlay
-from samovar_adapters.serve.responses import Json
+from samovar_adapters.serve.responses import JsonResponse
 from samovar_adapters.webui.categories import words_of
 from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture
 
 if TYPE_CHECKING:
-    from samovar_adapters.serve.bodies import Bodies
+    from samovar_adapters.serve.bodies import BodyLimits
     from samovar_adapters.serve.engine import Engine
 
 __all__ = ["routes"]
@@ -41,16 +41,16 @@ _AUTOMATIC = {
 }  # fmt: skip
 
 
-def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
+def routes(engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
     """The extension's routes over the server's engine."""
     bridge = _Bridge(engine)
 
     def post(path: str, answer: Answer) -> Route:
-        async def handle(request: Request) -> Json:
+        async def handle(request: Request) -> JsonResponse:
             try:
-                return Json(await answer(await bodies.json(request)))
+                return JsonResponse(await answer(await bodies.json(request)))
             except InputError as error:  # in the shape of FastAPI's, which the extension's clients read
-                return Json({"detail": str(error)}, 422)
+                return JsonResponse({"detail": str(error)}, 422)
 
         return Route(path, handle, methods=["POST"])
 
@@ -71,11 +71,11 @@ class _Bridge:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def heartbeat(self, request: Request) -> Json:
-        return Json({"msg": "Success!"})
+    async def heartbeat(self, request: Request) -> JsonResponse:
+        return JsonResponse({"msg": "Success!"})
 
-    async def models(self, request: Request) -> Json:
-        return Json([self._engine.name])
+    async def models(self, request: Request) -> JsonResponse:
+        return JsonResponse([self._engine.name])
 
     async def sam_predict(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Three masks for the clicks, or for what the words name; each blended, alone, and cut out."""
@@ -86,13 +86,13 @@ class _Bridge:
                 "msg": "You neither added point prompts nor enabled GroundingDINO. Segmentation cannot be generated."
             }
         masks = await self._engine.segment(image, prompts, DecodeOptions(multimask=True))
-        return {"msg": "SAM inference finished."} | await self._engine.look(lambda: _three(image, masks))
+        return {"msg": "SAM inference finished."} | await self._engine.run_io(lambda: _three(image, masks))
 
     async def dino_predict(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The boxes around what the words name, drawn."""
         image = self._image(payload)
         boxes = await self._grounded(image, payload.get("text_prompt"))
-        drawn = await self._engine.look(lambda: encode(_with_boxes(image, boxes)))
+        drawn = await self._engine.run_io(lambda: encode(_with_boxes(image, boxes)))
         return {"msg": "Done", "image_with_box": drawn}
 
     async def dilate_mask(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class _Bridge:
             parts = blended(image, marked), mask_picture(marked), cut(image, marked)
             return dict(zip(("blended_image", "mask", "masked_image"), map(encode, parts)))
 
-        return await self._engine.look(grown)
+        return await self._engine.run_io(grown)
 
     async def controlnet_seg(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Every object in a colour of its own, for a segmentation ControlNet."""
@@ -128,7 +128,7 @@ class _Bridge:
             # The extension says it in the plural; `webuiapi`, which clients are built on, reads it in the singular.
             return answer | {"blended_image": answer["blended_images"]}
 
-        return {"msg": "Random segmentation done."} | await self._engine.look(pictures)
+        return {"msg": "Random segmentation done."} | await self._engine.run_io(pictures)
 
     async def category_mask(self, payload: dict[str, Any]) -> dict[str, Any]:
         """One mask of all that belongs to some categories, found by their names; at the image's own size."""
@@ -145,7 +145,7 @@ class _Bridge:
             names = "blended_image", "mask", "masked_image", "resized_input"
             return dict(zip(names, map(encode, parts)))
 
-        return {"msg": "Done"} | await self._engine.look(pictures)
+        return {"msg": "Done"} | await self._engine.run_io(pictures)
 
     def _image(self, payload: dict[str, Any]) -> Image:
         return Image(decode(payload.get("input_image"), "input_image"), name="input_image")
@@ -171,7 +171,7 @@ class _Bridge:
         asked = Prompts.of([Prompt(text=words)])
         runtime = await self._engine.runtime()
         for source in runtime.lowering:
-            found = (await self._engine.run(lambda source=source: source.prompts([image], [asked])))[0]  # type: ignore[misc]
+            found = (await self._engine.run_encoder(lambda source=source: source.prompts([image], [asked])))[0]  # type: ignore[misc]
             boxes = [prompt.box for prompt in found if prompt.box is not None]
             return np.array(boxes, np.float32).reshape(-1, 4)
         return (await self._engine.segment(image, asked)).boxes

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from samovar import Embedding, Image, Runtime
 from samovar_adapters.serve.app import create_app
-from samovar_adapters.serve.bodies import Bodies
+from samovar_adapters.serve.bodies import BodyLimits
 from samovar_adapters.serve.engine import Engine, Limits
 from tests.fakes import FilledBoxes
 from tests.hostile import encoded
@@ -55,6 +55,6 @@ def client_of(
     engine: Engine, *, routes: Sequence[Any] = (), auth: tuple[str, str] | None = None, most: int = 1 << 20
 ) -> Iterator[TestClient]:
     """A client of the running server; an error inside the server is an answer, as it is over a network."""
-    app = create_app(engine, routes=routes, auth=auth, bodies=Bodies(most, 4 * most))
+    app = create_app(engine, routes=routes, auth=auth, bodies=BodyLimits(most, 4 * most))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

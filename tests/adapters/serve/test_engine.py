@@ -225,8 +225,8 @@ def test_a_warm_up_rehearses_what_it_is_told_and_outlives_what_fails() -> None:
 
     async def ask() -> None:
         engine = Engine(lambda: Runtime(FilledBoxes()), warm_up=True)
-        engine.rehearse(lambda: 1 / 0)
-        engine.rehearse(lambda: done.append(thread()))
+        engine.warm_up(lambda: 1 / 0)
+        engine.warm_up(lambda: done.append(thread()))
         await engine.runtime()
         while not done:
             await asyncio.sleep(0.01)

@@ -11,19 +11,19 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from samovar_adapters.serve import mounts
-from samovar_adapters.serve.bodies import Bodies
+from samovar_adapters.serve.bodies import BodyLimits
 from tests.adapters.serve.served import client_of, engine_of
 from tests.fakes import FilledBoxes
 
 
-def teapot(engine: Any, bodies: Bodies) -> list[Route]:
+def teapot(engine: Any, bodies: BodyLimits) -> list[Route]:
     async def tea(request: Any) -> PlainTextResponse:
         return PlainTextResponse(engine.name)
 
     return [Route("/tea", tea)]
 
 
-def broken(engine: Any, bodies: Bodies) -> list[Route]:
+def broken(engine: Any, bodies: BodyLimits) -> list[Route]:
     raise RuntimeError("out of tea")
 
 
@@ -34,7 +34,7 @@ def test_a_package_adds_routes_and_a_broken_one_only_loses_its_own(
     monkeypatch.setattr(mounts, "entry_points", lambda group: points)
     engine = engine_of(FilledBoxes())
     with caplog.at_level(logging.WARNING, "samovar"):
-        routes = mounts.mounted(engine, Bodies(1 << 20, 1 << 20))
+        routes = mounts.mounted(engine, BodyLimits(1 << 20, 1 << 20))
     assert [record.fields["name"] for record in caplog.records] == ["broken"]  # type: ignore[attr-defined]
     with client_of(engine, routes=routes) as client:
         assert client.get("/tea").text == "boxes"
