@@ -1,4 +1,14 @@
-"""The interfaces of models, prompt sources and mask sinks. Core calls nothing else of them."""
+"""The interfaces of models, prompt sources and mask sinks. Core calls nothing else of them.
+
+    Segmenter      fingerprint, prompt_kinds, encode, decode, decode_bytes
+      HasDevice      device         where it wants its embeddings
+    PromptSource   prompts
+    MaskSink       done, write, close
+      PixelNeeds     needs_pixels   whether a source or a sink looks at the pixels
+
+The indented ones are abilities that not all have, asked for by `isinstance`. See also `samovar.tracking`,
+`samovar.inpainting` and `samovar.automatic.HasAutomaticDefaults`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +18,23 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from samovar.embedding import Embedding
+    from samovar.errors import SamovarError
     from samovar.fingerprint import Fingerprint
     from samovar.image import Image
     from samovar.masks import Masks
     from samovar.prompts import Kind, Prompts
 
-__all__ = ["DecodeOptions", "MaskSink", "PromptSource", "Segmenter"]
+__all__ = [
+    "DecodeOptions",
+    "EmbeddingCache",
+    "EmbeddingLookup",
+    "HasDevice",
+    "MaskSink",
+    "PixelNeeds",
+    "PromptSource",
+    "ReportsProblems",
+    "Segmenter",
+]
 
 
 @dataclass(frozen=True)
@@ -67,11 +88,56 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
-class PromptSource(Protocol):
-    """Looks at images and says what to segment: a detector, an OCR engine, an annotation file, a text grounder.
+class HasDevice(Protocol):
+    """A segmenter that says where it wants its embeddings; those of others are kept in the host's memory."""
 
-    One with an attribute `needs_pixels = False` does not look at the pixels: a job then need not decode images ahead.
+    @property
+    def device(self) -> str:
+        """Such as "cpu" or "cuda:1"."""
+
+
+class EmbeddingLookup(Protocol):
+    """What an `EmbeddingCache` answers."""
+
+    @property
+    def embeddings(self) -> Sequence[Embedding]:
+        """One an image, in order."""
+
+
+class EmbeddingCache(Protocol):
+    """What those who encode by themselves, such as trackers, use of a `samovar.cache.Cache`."""
+
+    def get_or_encode(self, images: Sequence[Image], segmenter: Segmenter) -> EmbeddingLookup:
+        """The embeddings of `images`; those that it does not have are encoded, and kept."""
+
+    def prefetch(self, images: Sequence[Image], segmenter: Segmenter) -> None:
+        """A hint that these images come next: their embeddings are fetched or made in the background."""
+
+
+@runtime_checkable
+class PixelNeeds(Protocol):
+    """A prompt source or mask sink that says whether it looks at pixels; of one that does not say it is assumed.
+
+    A job decodes no images ahead for parts that look at no pixels.
     """
+
+    @property
+    def needs_pixels(self) -> bool:
+        """False: the size and the name of an image are all that it asks for."""
+
+
+@runtime_checkable
+class ReportsProblems(Protocol):
+    """Something that goes on over what it could not read or write, and says what that was."""
+
+    @property
+    def problems(self) -> Sequence[SamovarError]:
+        """What has gone wrong so far."""
+
+
+@runtime_checkable
+class PromptSource(Protocol):
+    """Looks at images and says what to segment: a detector, an OCR engine, an annotation file, a text grounder."""
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """One `Prompts` an image, in order; empty where it finds nothing.
@@ -83,10 +149,7 @@ class PromptSource(Protocol):
 
 @runtime_checkable
 class MaskSink(Protocol):
-    """Takes images and their masks: a file format, an editor, a pipeline. Whoever opened it closes it.
-
-    One with an attribute `needs_pixels = False` does not look at the pixels: a job then need not decode images ahead.
-    """
+    """Takes images and their masks: a file format, an editor, a pipeline. Whoever opened it closes it."""
 
     def done(self) -> Iterable[str]:
         """The keys already written by an earlier, perhaps killed, run: these images are skipped."""

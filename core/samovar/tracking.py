@@ -1,4 +1,12 @@
-"""The interface of everything that follows objects through a video, whatever it follows them with."""
+"""The interface of everything that follows objects through a video, whatever it follows them with.
+
+    Tracker                start, step           all that following needs
+    ├── EditableTracker    add, remove, correct  objects come, go and are put right on the way
+    ├── ResumableTracker   snapshot, restore     goes on after an interruption
+    └── PrefetchingTracker prefetch              prepares frames in the background
+
+A tracker has the abilities whose methods it has; ask by `isinstance`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
     from samovar.image import Image
     from samovar.masks import Masks
     from samovar.prompts import Prompt, PromptsLike
+    from samovar.protocols import EmbeddingCache
     from samovar.types import ObjectId
 
-__all__ = ["Snapshot", "Tracker", "VideoSegmenter"]
+__all__ = ["EditableTracker", "PrefetchingTracker", "ResumableTracker", "Snapshot", "Tracker", "VideoSegmenter"]
 
 Snapshot: TypeAlias = Mapping[str, NDArray[Any]]
 """A tracker's state as named arrays, none of them of objects, so that it can be kept without pickling."""
@@ -38,6 +46,11 @@ class Tracker(Protocol):
     def step(self, frame: Image) -> Masks:
         """The objects in the next frame. Raises InputError before `start`, or for a frame of another size."""
 
+
+@runtime_checkable
+class EditableTracker(Tracker, Protocol):
+    """One whose objects may be changed on the way."""
+
     def add(self, prompts: PromptsLike) -> Masks:
         """Follow further objects from the latest frame on; returns the masks of all. Raises as `start`."""
 
@@ -50,8 +63,10 @@ class Tracker(Protocol):
         What was learned of the object from here on builds on the correction. Raises InputError for an unknown id.
         """
 
-    def prefetch(self, frames: Iterable[Image]) -> None:
-        """A hint that these frames come next: what can be made of them beforehand is made in the background."""
+
+@runtime_checkable
+class ResumableTracker(Tracker, Protocol):
+    """One whose state can be kept and gone on from, in another process too."""
 
     def snapshot(self) -> Snapshot:
         """All that `restore` needs to go on after the latest frame."""
@@ -61,10 +76,18 @@ class Tracker(Protocol):
 
 
 @runtime_checkable
+class PrefetchingTracker(Tracker, Protocol):
+    """One that can make use of knowing which frames come next."""
+
+    def prefetch(self, frames: Iterable[Image]) -> None:
+        """A hint that these frames come next: what can be made of them beforehand is made in the background."""
+
+
+@runtime_checkable
 class VideoSegmenter(Protocol):
     """A segmenter that has a tracker of its own, such as one with a memory of earlier frames."""
 
-    def tracker(self, cache: Cache | None = None) -> Tracker:
+    def tracker(self, cache: EmbeddingCache | None = None) -> Tracker:
         """A new tracker with this segmenter's weights.
 
         Args:

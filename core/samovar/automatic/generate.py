@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.automatic.grid import Crop, crops, point_grid
-from samovar.automatic.options import AutomaticOptions
+from samovar.automatic.options import AutomaticOptions, HasAutomaticDefaults
 from samovar.masks import Masks, nms_boxes
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
@@ -30,10 +30,10 @@ def generate(
 ) -> Masks:
     """Every object of `image`: masks with scores (predicted IoUs) and stability, better ones first.
 
-    A segmenter whose scores are on another scale than SAM's says so by an attribute `automatic`, an
-    `AutomaticOptions` that stands in for SAM's defaults; `parameters` override either.
+    `parameters` override the segmenter's own defaults, where it `HasAutomaticDefaults`, or else SAM's.
     """
-    defaults = getattr(runtime.segmenter, "automatic", AutomaticOptions())
+    segmenter = runtime.segmenter
+    defaults = segmenter.automatic if isinstance(segmenter, HasAutomaticDefaults) else AutomaticOptions()
     options = defaults.override(parameters)
     windows = list(crops(image.width, image.height, options.crop_n_layers, options.crop_overlap_ratio))
     found = [_in_crop(runtime, image, crop, options, cancel) for crop in windows]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from samovar.errors import InputError, UnknownNameError
 
-__all__ = ["AutomaticOptions"]
+__all__ = ["AutomaticOptions", "HasAutomaticDefaults"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,12 @@ class AutomaticOptions:
             if name not in known:
                 raise UnknownNameError.among("parameter", name, known, "see samovar.automatic.AutomaticOptions")
         return replace(self, **parameters)
+
+
+@runtime_checkable
+class HasAutomaticDefaults(Protocol):
+    """A segmenter whose scores are on another scale than SAM's, and that says which thresholds suit them."""
+
+    @property
+    def automatic(self) -> AutomaticOptions:
+        """What stands in for SAM's defaults."""

@@ -22,6 +22,7 @@ from samovar.embedding import Embedding
 from samovar.errors import CacheError, InputError
 from samovar.events import EvictEvent
 from samovar.fingerprint import Fingerprint
+from samovar.protocols import HasDevice
 
 if TYPE_CHECKING:
     from samovar.cache.config import CacheConfig
@@ -341,4 +342,4 @@ def _made_by(segmenter: Segmenter) -> str:
 
 def _device(segmenter: Segmenter) -> str:
     """The device that the segmenter wants its embeddings on, where it says: "cpu", "cuda:1" …"""
-    return str(getattr(segmenter, "device", "cpu"))
+    return segmenter.device if isinstance(segmenter, HasDevice) else "cpu"

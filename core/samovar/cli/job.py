@@ -17,7 +17,7 @@ from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.pipeline import Outcome, run
-from samovar.protocols import MaskSink, PromptSource
+from samovar.protocols import MaskSink, PixelNeeds, PromptSource
 from samovar.runtime import Runtime
 from samovar.schema import masks_to_records
 from samovar.worklist import Item, worklist
@@ -102,7 +102,7 @@ def write_masks(
         _report(Outcome(str(missing), "failed", error=missing), summary, as_json)
     show = not quiet and sys.stderr.isatty() and len(work) > 1
     seen = [*sinks.values(), *([source] if source is not None else [])]
-    always = any(getattr(part, "needs_pixels", True) for part in seen)
+    always = any(not isinstance(part, PixelNeeds) or part.needs_pixels for part in seen)
 
     def needs_pixels(image: Image) -> bool:
         return always or not runtime.cache.holds(image, runtime.segmenter)

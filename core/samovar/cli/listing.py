@@ -13,10 +13,12 @@ import click
 from samovar.cli.options import json_option
 from samovar.plugins import (
     CacheTierSpec,
+    InpainterSpec,
     MaskSinkSpec,
     PromptSourceSpec,
     SegmenterSpec,
     Spec,
+    TrackerSpec,
     load_plugins,
     requirement_of,
 )
@@ -136,6 +138,8 @@ def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec]]]:
         ("prompt sources", manager.claims(PromptSourceSpec)),
         ("mask sinks", manager.claims(MaskSinkSpec)),
         ("cache tiers", manager.claims(CacheTierSpec)),
+        ("trackers", manager.claims(TrackerSpec)),
+        ("inpainters", manager.claims(InpainterSpec)),
     ):
         for claim in claims:
             brought.setdefault(claim.plugin, {}).setdefault(noun, []).append(claim.spec)
@@ -146,7 +150,7 @@ def _typed(spec: Spec) -> str:
     """What people type to use it: its name, and what goes after the name."""
     if isinstance(spec, MaskSinkSpec):
         return f"{spec.name}=FILE{spec.suffix}" if spec.suffix else f"{spec.name}=FOLDER"
-    argument = spec.argument if isinstance(spec, (PromptSourceSpec, CacheTierSpec)) else None
+    argument = spec.argument if isinstance(spec, (PromptSourceSpec, CacheTierSpec, InpainterSpec)) else None
     if argument is None:
         return spec.name
     optional = argument.startswith("[") and argument.endswith("]")

@@ -18,6 +18,7 @@ __all__ = [
     "check_text",
     "devices",
     "kinds",
+    "strings",
 ]
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")

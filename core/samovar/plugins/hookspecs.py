@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     import click
 
     from samovar.events import EvictEvent, SegmentEvent
-    from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec
+    from samovar.plugins.specs import (
+        CacheTierSpec,
+        InpainterSpec,
+        MaskSinkSpec,
+        PromptSourceSpec,
+        SegmenterSpec,
+        TrackerSpec,
+    )
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -105,6 +112,42 @@ def register_cache_tiers() -> Iterable[CacheTierSpec]:  # type: ignore[empty-bod
                 target="redis_tier:open_tier",
                 summary="Embeddings shared over Redis",
                 argument="URL",
+            )
+        ]
+    ```
+    """
+
+
+@hookspec
+def register_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]
+    """The trackers for any segmenter that this plugin brings. Called once a process, when they are first looked up.
+
+    ```python
+    @samovar.hookimpl
+    def register_trackers():
+        return [
+            TrackerSpec(
+                name="nearest",
+                target="nearest_tracker:NearestTracker",
+                summary="Segments each object anew where it was last",
+            )
+        ]
+    ```
+    """
+
+
+@hookspec
+def register_inpainters() -> Iterable[InpainterSpec]:  # type: ignore[empty-body]
+    """The inpainters this plugin brings. Called once a process, when they are first listed or looked up.
+
+    ```python
+    @samovar.hookimpl
+    def register_inpainters():
+        return [
+            InpainterSpec(
+                name="mean",
+                target="mean_inpainter:open_mean",
+                summary="Fills a hole with the mean colour around it",
             )
         ]
     ```

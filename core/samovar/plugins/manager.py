@@ -12,7 +12,15 @@ from samovar.events import EvictEvent, SegmentEvent
 from samovar.plugins.claims import Claim, Claims
 from samovar.plugins.records import PluginInfo
 from samovar.plugins.roster import Roster
-from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec
+from samovar.plugins.specs import (
+    CacheTierSpec,
+    InpainterSpec,
+    MaskSinkSpec,
+    PromptSourceSpec,
+    SegmenterSpec,
+    Spec,
+    TrackerSpec,
+)
 from samovar.plugins.trace import Tracer
 
 if TYPE_CHECKING:
@@ -99,6 +107,14 @@ class PluginManager:
         """Every cache tier that plugins bring."""
         return [claim.spec for claim in self.claims(CacheTierSpec)]
 
+    def list_trackers(self) -> list[TrackerSpec]:
+        """Every tracker that plugins bring."""
+        return [claim.spec for claim in self.claims(TrackerSpec)]
+
+    def list_inpainters(self) -> list[InpainterSpec]:
+        """Every inpainter that plugins bring."""
+        return [claim.spec for claim in self.claims(InpainterSpec)]
+
     def claims(self, kind: type[S]) -> Claims[S]:
         """All specs of one kind, each with its plugin."""
         with self._roster.lock:
@@ -140,6 +156,8 @@ class PluginManager:
             self.claims(PromptSourceSpec).conflicts(),
             self.claims(MaskSinkSpec).conflicts(),
             self.claims(CacheTierSpec).conflicts(),
+            self.claims(TrackerSpec).conflicts(),
+            self.claims(InpainterSpec).conflicts(),
         ):
             for plugin, found in conflicts.items():
                 lines.setdefault(plugin, []).extend(found)

@@ -11,24 +11,35 @@ from typing import TYPE_CHECKING
 
 from samovar.events import EvictEvent, SegmentEvent
 from samovar.plugins.manager import PluginManager
-from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec
+from samovar.plugins.specs import (
+    CacheTierSpec,
+    InpainterSpec,
+    MaskSinkSpec,
+    PromptSourceSpec,
+    SegmenterSpec,
+    TrackerSpec,
+)
 
 if TYPE_CHECKING:
     import click
 
 __all__ = [
     "find_cache_tier",
+    "find_inpainter",
     "find_mask_sink",
     "find_prompt_source",
     "find_segmenter",
+    "find_tracker",
     "fire_after_segment",
     "fire_on_evict",
     "identify_weights",
     "isolated",
     "list_cache_tiers",
+    "list_inpainters",
     "list_mask_sinks",
     "list_prompt_sources",
     "list_segmenters",
+    "list_trackers",
     "load_plugins",
     "register",
     "register_commands",
@@ -103,6 +114,16 @@ def list_cache_tiers() -> list[CacheTierSpec]:
     return load_plugins().list_cache_tiers()
 
 
+def list_trackers() -> list[TrackerSpec]:
+    """Every tracker that plugins bring."""
+    return load_plugins().list_trackers()
+
+
+def list_inpainters() -> list[InpainterSpec]:
+    """Every inpainter that plugins bring."""
+    return load_plugins().list_inpainters()
+
+
 def find_segmenter(name: str) -> SegmenterSpec:
     """The model of that name or alias. Raises UnknownNameError, or PluginError when two plugins claim it."""
     return load_plugins().find(SegmenterSpec, name)
@@ -121,6 +142,16 @@ def find_mask_sink(name: str) -> MaskSinkSpec:
 def find_cache_tier(name: str) -> CacheTierSpec:
     """The cache tier of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
     return load_plugins().find(CacheTierSpec, name)
+
+
+def find_tracker(name: str) -> TrackerSpec:
+    """The tracker of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(TrackerSpec, name)
+
+
+def find_inpainter(name: str) -> InpainterSpec:
+    """The inpainter of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(InpainterSpec, name)
 
 
 def identify_weights(path: str | os.PathLike[str]) -> str | None:

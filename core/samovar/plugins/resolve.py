@@ -5,21 +5,33 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from samovar.errors import MissingExtraError, PluginError
-from samovar.plugins.specs import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, Spec
+from samovar.plugins.specs import (
+    CacheTierSpec,
+    InpainterSpec,
+    MaskSinkSpec,
+    PromptSourceSpec,
+    SegmenterSpec,
+    Spec,
+    TrackerSpec,
+)
 from samovar.plugins.trace import one_line
 
 if TYPE_CHECKING:
     from samovar.cache import CacheTier
+    from samovar.inpainting import Inpainter
     from samovar.protocols import MaskSink, PromptSource, Segmenter
+    from samovar.tracking import Tracker
 
 __all__ = [
     "CacheTierFactory",
+    "InpainterFactory",
     "MaskSinkFactory",
     "PromptSourceFactory",
     "SegmenterFactory",
+    "TrackerFactory",
     "requirement_of",
     "resolve",
     "split_argument",
@@ -56,6 +68,20 @@ class CacheTierFactory(Protocol):
         """The tier, ready."""
 
 
+class TrackerFactory(Protocol):
+    """What the target of a `TrackerSpec` is."""
+
+    def __call__(self, runtime: Any, /, *, source: PromptSource | None = None) -> Tracker:
+        """The tracker, ready, for one video; `runtime` is a `samovar.Runtime`, which is above this module."""
+
+
+class InpainterFactory(Protocol):
+    """What the target of an `InpainterSpec` is."""
+
+    def __call__(self, argument: str | None = None, /, **options: Any) -> Inpainter:
+        """The inpainter, ready; `options` are among those that the spec names."""
+
+
 @overload
 def resolve(spec: SegmenterSpec) -> SegmenterFactory: ...
 @overload
@@ -64,6 +90,10 @@ def resolve(spec: PromptSourceSpec) -> PromptSourceFactory: ...
 def resolve(spec: MaskSinkSpec) -> MaskSinkFactory: ...
 @overload
 def resolve(spec: CacheTierSpec) -> CacheTierFactory: ...
+@overload
+def resolve(spec: TrackerSpec) -> TrackerFactory: ...
+@overload
+def resolve(spec: InpainterSpec) -> InpainterFactory: ...
 def resolve(spec: Spec) -> object:
     """Import the target of `spec` and return it, ready to be called.
 

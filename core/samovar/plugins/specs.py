@@ -20,10 +20,19 @@ from samovar.plugins.checks import (
     check_text,
     devices,
     kinds,
+    strings,
 )
 from samovar.types import Kind
 
-__all__ = ["CacheTierSpec", "MaskSinkSpec", "PromptSourceSpec", "SegmenterSpec", "Spec"]
+__all__ = [
+    "CacheTierSpec",
+    "InpainterSpec",
+    "MaskSinkSpec",
+    "PromptSourceSpec",
+    "SegmenterSpec",
+    "Spec",
+    "TrackerSpec",
+]
 
 
 @dataclass(frozen=True)
@@ -228,6 +237,81 @@ class CacheTierSpec:
 
     def __post_init__(self) -> None:
         check_common(self)
+        check_text(self, "argument", self.argument, optional=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its only name."""
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class TrackerSpec:
+    """Something that follows objects through a video, for any segmenter.
+
+    A segmenter's own tracker needs no spec: see `samovar.tracking.VideoSegmenter`.
+
+    Attributes:
+        name: what people type after `--engine`.
+        target: "package.module:callable", called as `target(runtime, *, source) -> Tracker`: `runtime` the
+            `samovar.Runtime` that answers its prompts, `source` a `PromptSource` or None.
+        summary: one line for listings.
+        needs_source: whether it follows what a prompt source finds in every frame; else `source` is None.
+        extra: what must be installed for it, as in `SegmenterSpec`.
+
+    Raises:
+        PluginError: a field that is not as above.
+    """
+
+    name: str
+    target: str
+    summary: str
+    needs_source: bool = False
+    extra: str | None = None
+
+    noun: ClassVar[str] = "tracker"
+    hook: ClassVar[str] = "register_trackers"
+
+    def __post_init__(self) -> None:
+        check_common(self)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its only name."""
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class InpainterSpec:
+    """Something that fills masked pixels.
+
+    Attributes:
+        name: what people type after `--method`.
+        target: "package.module:callable", called as `target(argument, **options) -> Inpainter`; `argument` is the text
+            after "=" in `--method name=argument`, or None.
+        summary: one line for listings.
+        options: the names of the keyword options that the target takes, such as "prompt", "seed" or "device"; it is
+            given no others, and of these only those that were set.
+        extra: what must be installed for it, as in `SegmenterSpec`.
+        argument: what the argument is, such as "PATH|ID", as in `PromptSourceSpec`.
+
+    Raises:
+        PluginError: a field that is not as above.
+    """
+
+    name: str
+    target: str
+    summary: str
+    options: tuple[str, ...] = ()
+    extra: str | None = None
+    argument: str | None = None
+
+    noun: ClassVar[str] = "inpainter"
+    hook: ClassVar[str] = "register_inpainters"
+
+    def __post_init__(self) -> None:
+        check_common(self)
+        _put(self, "options", strings(self, "options", self.options))
         check_text(self, "argument", self.argument, optional=True)
 
     @property

@@ -23,17 +23,14 @@ from __future__ import annotations
 import pytest
 
 # Before the suites are imported, so that a failing assert shows its values in a third party's run too.
-pytest.register_assert_rewrite(
-    *(
-        f"samovar.testing.{name}"
-        for name in ("compare", "decoding", "encoding", "segmenters", "sinks", "sources", "tiers", "trackers")
-    )
-)
+_SUITES = ("compare", "decoding", "encoding", "inpainters", "segmenters", "sinks", "sources", "tiers", "trackers")
+pytest.register_assert_rewrite(*(f"samovar.testing.{name}" for name in _SUITES))
 
+from samovar.testing.inpainters import InpainterTests  # noqa: E402
 from samovar.testing.segmenters import SegmenterTests  # noqa: E402
 from samovar.testing.sinks import MaskSinkTests  # noqa: E402
 from samovar.testing.sources import PromptSourceTests  # noqa: E402
 from samovar.testing.tiers import CacheTierTests  # noqa: E402
 from samovar.testing.trackers import TrackerTests  # noqa: E402
 
-__all__ = ["CacheTierTests", "MaskSinkTests", "PromptSourceTests", "SegmenterTests", "TrackerTests"]
+__all__ = ["CacheTierTests", "InpainterTests", "MaskSinkTests", "PromptSourceTests", "SegmenterTests", "TrackerTests"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from samovar.image import Image
@@ -13,7 +15,7 @@ from samovar.masks import Masks
 from samovar.prompts import Exemplar, Prompt, Prompts
 from samovar.types import KINDS, Kind
 
-__all__ = ["SIZES", "all_at_once", "prompt", "prompts", "scene", "scenes"]
+__all__ = ["SIZES", "all_at_once", "prompt", "prompts", "scene", "scenes", "undecodable"]
 
 SIZES: tuple[tuple[int, int], ...] = ((64, 48), (48, 64), (33, 17), (8, 8), (1, 1))
 """Width and height of the pictures: both ways round, odd, tiny, and the tiniest."""
@@ -27,6 +29,14 @@ def scene(width: int, height: int, seed: int = 0) -> Image:
     x1, y1, x2, y2 = _object(width, height)
     pixels[y1:y2, x1:x2] = random.uniform(170, 240, 3) + random.normal(0, 3, (y2 - y1, x2 - x1, 3))
     return Image(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), name=f"scene {seed}, {width}×{height}")
+
+
+def undecodable(width: int, height: int, folder: Path) -> Image:
+    """An image whose size can be read, and whose pixels cannot: a PNG file in `folder`, torn after its header."""
+    file = folder / "torn.png"
+    PIL.Image.fromarray(scene(width, height).pixels).save(file)
+    file.write_bytes(file.read_bytes()[:64])
+    return Image(file)
 
 
 def scenes(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Image]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import pytest
 
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar.protocols import MaskSink
-from samovar.testing.scenes import scene
+from samovar.protocols import MaskSink, PixelNeeds
+from samovar.testing.scenes import scene, undecodable
 
 __all__ = ["MaskSinkTests"]
 
@@ -102,6 +103,13 @@ class MaskSinkTests:
                 shutil.copytree(tmp_path / "killed", left)
                 self._go_on(sink_factory, left, count)
                 assert _files(left) == _files(tmp_path / "unbroken"), f"killed after {count} images"
+
+    def test_one_that_needs_no_pixels_looks_at_none(self, sink_factory: SinkFactory, tmp_path: Path) -> None:
+        with closing(sink_factory(self.path(tmp_path / "out"))) as sink:
+            if not isinstance(sink, PixelNeeds) or sink.needs_pixels:
+                pytest.skip("needs pixels")
+            image = undecodable(40, 30, tmp_path)
+            sink.write("torn.png", image, _rectangles(image, 2))
 
     def _go_on(self, sink_factory: SinkFactory, folder: Path, count: int) -> None:
         """Run again over what a kill after `count` images has left in `folder`, skipping what is done."""

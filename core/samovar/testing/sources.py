@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 
 from samovar.image import Image
 from samovar.prompts import Prompt, Prompts
-from samovar.protocols import PromptSource
-from samovar.testing.scenes import prompt, scenes
+from samovar.protocols import PixelNeeds, PromptSource
+from samovar.testing.scenes import prompt, scenes, undecodable
 from samovar.types import KINDS, Kind
 
 __all__ = ["PromptSourceTests"]
@@ -80,6 +81,12 @@ class PromptSourceTests:
             assert len(got.labels) == len(got.ids) == len(got)
             pairs = set(zip(request.labels, request.ids))
             assert set(zip(got.labels, got.ids)) <= pairs
+
+    def test_one_that_needs_no_pixels_looks_at_none(self, source: PromptSource, tmp_path: Path) -> None:
+        if not isinstance(source, PixelNeeds) or source.needs_pixels:
+            pytest.skip("needs pixels")
+        images = [undecodable(40, 30, tmp_path)]
+        source.prompts(images, self.requests(images))
 
     def test_any_number_of_threads_may_call_it_at_once(self, source: PromptSource, images: list[Image]) -> None:
         asked = self.requests(images)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from samovar import hookimpl
-from samovar.plugins import CacheTierSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec
+from samovar.plugins import CacheTierSpec, InpainterSpec, MaskSinkSpec, PromptSourceSpec, SegmenterSpec, TrackerSpec
 
-__all__ = ["Bringing", "cache_tier", "mask_sink", "prompt_source", "segmenter"]
+__all__ = ["Bringing", "cache_tier", "inpainter", "mask_sink", "prompt_source", "segmenter", "tracker"]
 
 
 def segmenter(name: str = "cups", **fields: Any) -> SegmenterSpec:
@@ -26,6 +26,14 @@ def mask_sink(name: str = "svg", **fields: Any) -> MaskSinkSpec:
 
 def cache_tier(name: str = "redis", **fields: Any) -> CacheTierSpec:
     return CacheTierSpec(name=name, **{"target": "cups:Redis", "summary": "Over the network", **fields})
+
+
+def tracker(name: str = "nearest", **fields: Any) -> TrackerSpec:
+    return TrackerSpec(name=name, **{"target": "cups:Nearest", "summary": "Where it was last", **fields})
+
+
+def inpainter(name: str = "mean", **fields: Any) -> InpainterSpec:
+    return InpainterSpec(name=name, **{"target": "cups:open_mean", "summary": "The mean around it", **fields})
 
 
 class Bringing:

@@ -45,6 +45,8 @@ def test_these_are_the_hooks() -> None:
         "register_prompt_sources",
         "register_mask_sinks",
         "register_cache_tiers",
+        "register_trackers",
+        "register_inpainters",
         "register_commands",
         "identify_weights",
         "after_segment",
@@ -88,6 +90,10 @@ def call(hook: str, manager: samovar.plugins.PluginManager) -> None:
         assert [spec.name for spec in manager.list_mask_sinks()] == ["svg"]
     elif hook == "register_cache_tiers":
         assert [spec.name for spec in manager.list_cache_tiers()] == ["redis"]
+    elif hook == "register_trackers":
+        assert [spec.name for spec in manager.list_trackers()] == ["nearest"]
+    elif hook == "register_inpainters":
+        assert [spec.name for spec in manager.list_inpainters()] == ["mean"]
     elif hook == "register_commands":
         cli = click.Group("samovar")
         manager.register_commands(cli)

@@ -11,9 +11,9 @@ import pytest
 from samovar.errors import PluginError
 from samovar.plugins import SegmenterSpec, Spec
 from samovar.types import KINDS
-from tests.core.plugins.samples import cache_tier, mask_sink, prompt_source, segmenter
+from tests.core.plugins.samples import cache_tier, inpainter, mask_sink, prompt_source, segmenter, tracker
 
-MAKERS = [segmenter, prompt_source, mask_sink, cache_tier]
+MAKERS = [segmenter, prompt_source, mask_sink, cache_tier, tracker, inpainter]
 
 
 def test_a_spec_says_everything_and_imports_nothing() -> None:
@@ -108,6 +108,12 @@ def test_only_a_folder_has_a_suffix_for_its_items() -> None:
     assert mask_sink(suffix="", item_suffix=".png").item_suffix == ".png"
     with pytest.raises(PluginError, match="item_suffix"):
         mask_sink(suffix=".json", item_suffix=".png")
+
+
+@pytest.mark.parametrize(("field", "value"), [("options", "seed"), ("options", (1,)), ("argument", "")])
+def test_fields_of_an_inpainter_are_checked(field: str, value: Any) -> None:
+    with pytest.raises(PluginError, match=f"inpainter 'mean': {field} must be"):
+        inpainter(**{field: value})
 
 
 def test_specs_know_the_kinds_that_prompts_have() -> None:

@@ -56,6 +56,18 @@ class TestLines(Lines):
     pass
 
 
+class SizesSink(LinesSink):
+    """Not a mutant: one that says that it looks at no pixels."""
+
+    needs_pixels = False
+
+
+class TestSizes(Lines):
+    @pytest.fixture
+    def sink_factory(self) -> SinkFactory:
+        return SizesSink
+
+
 class Mutant(LinesSink):
     """One promise broken in each subclass."""
 
@@ -137,6 +149,14 @@ class Timestamped(Mutant):
 
     def record(self, key: str, image: Image, masks: Masks) -> dict[str, object]:
         return {**super().record(key, image, masks), "written": time.perf_counter_ns()}
+
+
+class LooksInSecret(Mutant):
+    breaks = "test_one_that_needs_no_pixels_looks_at_none"
+    needs_pixels = False
+
+    def record(self, key: str, image: Image, masks: Masks) -> dict[str, object]:
+        return {**super().record(key, image, masks), "mean": float(image.pixels.mean())}
 
 
 MUTANTS = Mutant.__subclasses__()

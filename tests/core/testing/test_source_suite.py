@@ -126,6 +126,20 @@ class SharedBetweenThreads(Mutant):
         return super().found(self.image)
 
 
+class LooksInSecret(Mutant):
+    breaks = "test_one_that_needs_no_pixels_looks_at_none"
+    needs_pixels = False
+
+
+class WholeImage(BrightBoxes):
+    """Not a mutant: a box around everything, for which no pixel need be looked at."""
+
+    needs_pixels = False
+
+    def found(self, image: Image) -> list[Prompt]:
+        return [Prompt(box=(0, 0, image.width, image.height), label="all")]
+
+
 MUTANTS = Mutant.__subclasses__()
 
 
@@ -139,5 +153,6 @@ def test_every_check_is_failed_by_some_mutant() -> None:
     assert {mutant.breaks for mutant in MUTANTS} == checks(PromptSourceTests) - {"test_is_a_prompt_source"}
 
 
-def test_a_source_that_keeps_its_promises_fails_nothing() -> None:
-    assert failures(Lowering, source=BrightBoxes(), images=scenes()) == {}
+@pytest.mark.parametrize("source", [BrightBoxes(), WholeImage()])
+def test_a_source_that_keeps_its_promises_fails_nothing(source: PromptSource) -> None:
+    assert failures(Lowering, source=source, images=scenes()) == {}
