@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 import samovar
-from samovar_adapters.label_studio import brush
+from samovar_adapters.label_studio.regions import decode_brush
 
 __all__ = ["HEIGHT", "WIDTH", "Backend", "backend", "mask_of", "pictures", "studio"]
 
@@ -48,7 +48,7 @@ def mask_of(region: bytes) -> samovar.Masks:
     """What `Backend.click` gives, as a mask."""
     if not region:
         return samovar.Masks.from_array(np.zeros((1, HEIGHT, WIDTH), bool))
-    return brush.decode(list(region), WIDTH, HEIGHT)
+    return decode_brush(list(region), WIDTH, HEIGHT)
 
 
 @contextmanager

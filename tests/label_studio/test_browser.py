@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from samovar import Masks, Prompt, Runtime
-from samovar_adapters.label_studio import brush
+from samovar_adapters.label_studio.regions import decode_brush
 from tests.label_studio.studio import EMAIL, PASSWORD, Backend, Studio, config, free_port, running, wait_for
 
 # In a fresh environment the first click compiles the model's kernels, on a busy machine for long.
@@ -74,7 +74,7 @@ def test_a_smart_click_in_label_studio_becomes_a_stored_brush_mask(
     [annotation] = project.task(task)["annotations"]
     regions = [region for region in annotation["result"] if region["type"] == "brushlabels"]
     assert [region["value"]["brushlabels"] for region in regions] == [["thing"]]
-    stored = brush.decode(regions[0]["value"]["rle"], 600, 400)
+    stored = decode_brush(regions[0]["value"]["rle"], 600, 400)
     point = f"{asked['x'] * 6},{asked['y'] * 4}"
     command = [sys.executable, "-m", "samovar", "segment", str(photo), "--point", point, "--json", "--quiet"]
     line = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -112,7 +112,7 @@ def test_a_smart_click_on_a_turned_picture_means_what_is_under_the_pointer(
     at = asked["value"]["x"] * 6, asked["value"]["y"] * 4
     assert 200 < at[0] < 330
     assert 100 < at[1] < 250
-    mask = brush.decode(region["value"]["rle"], 600, 400)
+    mask = decode_brush(region["value"]["rle"], 600, 400)
     assert iou(mask, model.segment(photo, Prompt(points=[at]))) > 0.99
 
 

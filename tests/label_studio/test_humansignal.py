@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from samovar import Prompt, Runtime
-from samovar_adapters.label_studio import brush
+from samovar_adapters.label_studio.regions import decode_brush
 from tests.label_studio.studio import Backend, Studio, config, free_port, running, wait_for
 
 APP = """
@@ -36,5 +36,5 @@ def test_a_click_goes_through_their_server_to_ours_and_back(
             click = {"id": "x", "from_name": "smart-keypointlabels", "to_name": "image", "type": "keypointlabels"}
             size = {"original_width": 600, "original_height": 400, "image_rotation": 0}
             answer = project.click(project.upload(photo), {**click, **size, "value": value, "is_positive": True})
-    mask = brush.decode(answer["result"][0]["value"]["rle"], 600, 400)
+    mask = decode_brush(answer["result"][0]["value"]["rle"], 600, 400)
     assert mask.equals(model.segment(photo, Prompt(points=[(310, 120)])))

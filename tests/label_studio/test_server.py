@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 
 from samovar import Image, Masks, Prompt, Runtime
-from samovar_adapters.label_studio import brush
 from samovar_adapters.label_studio.client import Client
-from samovar_adapters.label_studio.exports import LabelStudioSink, annotation_of, regions_of
-from samovar_adapters.label_studio.frame import Frame
-from samovar_adapters.label_studio.source import LabelStudioSource
+from samovar_adapters.label_studio.exports import LabelStudioSink, LabelStudioSource, annotation_of, regions_of
+from samovar_adapters.label_studio.regions import ImageSize, decode_brush, encode_brush
 from tests.label_studio.studio import Backend, Project, Studio, backend_process, config
 
 WIDTH, HEIGHT = 600, 400  # of docs/assets/photo.jpg
@@ -45,7 +43,7 @@ def drawn(name: str, kind: str, value: dict[str, Any], **more: Any) -> dict[str,
 
 def mask_of(prediction: dict[str, Any]) -> Masks:
     [region] = prediction["result"]
-    return brush.decode(region["value"]["rle"], WIDTH, HEIGHT)
+    return decode_brush(region["value"]["rle"], WIDTH, HEIGHT)
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +107,15 @@ def test_every_kind_of_region_is_drawn_as_the_configuration_asks(
         "EllipseLabels": 0.7,
     }.get(kind, 0.95 if kind != "KeyPointLabels" else -1)
     if kind == "KeyPointLabels":
-        x, y = Frame(WIDTH, HEIGHT).point(prediction["result"][0]["value"])
+        x, y = ImageSize(WIDTH, HEIGHT).point(prediction["result"][0]["value"])
         assert mask.to_array()[0, int(y), int(x)]
 
 
 def _drawn_again(kind: str, result: list[dict[str, Any]]) -> Masks:
-    frame = Frame(WIDTH, HEIGHT)
+    frame = ImageSize(WIDTH, HEIGHT)
     values = [region["value"] for region in result]
     if kind == "BrushLabels":
-        return brush.decode(values[0]["rle"], WIDTH, HEIGHT)
+        return decode_brush(values[0]["rle"], WIDTH, HEIGHT)
     if kind == "KeyPointLabels":
         return Masks.from_array(np.zeros((1, HEIGHT, WIDTH), bool))
     draw = {"PolygonLabels": frame.polygon, "RectangleLabels": frame.rectangle, "EllipseLabels": frame.ellipse}[kind]
@@ -161,12 +159,12 @@ POLYGON = [[40, 10], [65, 12], [60, 50], [42, 48]]
 def test_every_kind_of_region_asks_for_its_object(
     kind: str, project: Project, task: int, model: Runtime, photo: Path
 ) -> None:
-    frame = Frame(WIDTH, HEIGHT)
+    frame = ImageSize(WIDTH, HEIGHT)
     outline = np.array(POLYGON) * (WIDTH / 100, HEIGHT / 100)
     area = Masks.from_polygons([[outline.astype(np.float32)]], WIDTH, HEIGHT)
     given: dict[str, Any] = {
         "polygon": drawn("x", "polygonlabels", {"points": POLYGON, "polygonlabels": ["thing"]}),
-        "brush": drawn("x", "brushlabels", {"format": "rle", "rle": brush.encode(area), "brushlabels": ["thing"]}),
+        "brush": drawn("x", "brushlabels", {"format": "rle", "rle": encode_brush(area), "brushlabels": ["thing"]}),
         "ellipse": drawn(
             "x",
             "ellipselabels",
@@ -264,7 +262,7 @@ def test_either_kind_of_token_reads_projects_tasks_and_pictures(
         assert client.project(project.number)["title"] == "clicks"
         first = next(client.tasks(project.number))
         assert first["id"] == task
-        assert client.picture(first["data"]["image"]) == photo.read_bytes()
+        assert client.image(first["data"]["image"]) == photo.read_bytes()
 
 
 def test_an_access_token_that_the_server_does_not_take_any_more_is_replaced(
@@ -272,10 +270,10 @@ def test_an_access_token_that_the_server_does_not_take_any_more_is_replaced(
 ) -> None:
     client = Client(studio.url, personal)
     address = project.task(task)["data"]["image"]
-    assert client.picture(address) == photo.read_bytes()
+    assert client.image(address) == photo.read_bytes()
     head, body, signature = str(client._token._access).split(".")
     client._token._access = f"{head}.{body}.{signature[::-1]}"
-    assert client.picture(address) == photo.read_bytes()
+    assert client.image(address) == photo.read_bytes()
     assert client.project(project.number)["title"] == "clicks"
 
 

@@ -45,6 +45,18 @@ class CocoSet:
             },
         }
 
+    def part(self, file: Path, names: list[str], suffix: str) -> str:
+        """Write the annotations of some images, of files of another suffix."""
+        content = json.loads(self.annotations.read_text())
+        images = [image for image in content["images"] if image["file_name"] in names]
+        numbers = {image["id"] for image in images}
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] in numbers]
+        content["images"] = [
+            {**image, "file_name": str(Path(image["file_name"]).with_suffix(suffix))} for image in images
+        ]
+        file.write_text(json.dumps(content))
+        return str(file)
+
     def evaluator(self, *metrics: str) -> dict[str, Any]:
         """MMDetection's own COCO evaluation of it."""
         return {"type": "CocoMetric", "ann_file": str(self.annotations), "metric": list(metrics), "_delete_": True}

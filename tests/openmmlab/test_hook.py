@@ -5,14 +5,21 @@ from __future__ import annotations
 import ctypes
 import pickle
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
+from mmengine.fileio import register_backend
+from mmengine.fileio.backends import BaseStorageBackend
+from mmengine.hooks import Hook
 from mmengine.structures import InstanceData
 
 from samovar import Image, Masks
@@ -203,6 +210,85 @@ def test_test_time_augmentation(coco: CocoSet, tmp_path: Path, watch: Watch) -> 
     assert sum(event.images for event in watch.events) == len(coco.files)
 
 
+@pytest.mark.parametrize("color_type", ["color", "color_ignore_orientation", "unchanged"])
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+def test_masks_lie_on_what_the_loader_made_of_the_exif_orientation(
+    coco: CocoSet, tmp_path: Path, color_type: str, orientation: int
+) -> None:
+    """Masks of one and the same picture, whatever way round its file has it, and whether or not the loader turns it."""
+    seen = []
+    for turn in (1, orientation):
+        folder = tmp_path / f"images{turn}"
+        folder.mkdir()
+        for name in coco.files[:2]:
+            with PIL.Image.open(coco.images / name) as file:
+                exif = PIL.Image.Exif()
+                exif[0x0112] = turn
+                pixels = np.asarray(file.convert("RGB"))
+                if turn != 1 and color_type == "color":  # the loader will turn them back
+                    pixels = stored(pixels, turn)
+                PIL.Image.fromarray(pixels).save(folder / Path(name).with_suffix(".png").name, exif=exif)
+        load = {"type": "LoadImageFromFile", "color_type": color_type}
+        model, hook = stub_config(), {"rle": False, "cache": "off"}
+        config = configured(coco, tmp_path, model=model, hook=hook, pipeline=[load, *PIPELINE[1:]])
+        data = config.test_dataloader.dataset
+        data.ann_file = coco.part(tmp_path / f"part{turn}.json", coco.files[:2], ".png")
+        data.data_prefix = {"img": f"{folder}/"}
+        seen.append([sample.pred_instances.masks for sample in predictions(config)])
+    for upright, turned in zip(*seen):
+        assert torch.equal(upright, turned)
+
+
+def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels that a file of this EXIF orientation has."""
+    turns = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (1, False), 7: (3, True), 8: (3, False)}
+    count, mirrored = turns[orientation]
+    turned = np.rot90(upright, count)
+    return np.ascontiguousarray(
+        turned[:, ::-1] if mirrored and count in (0, 2) else turned[::-1] if mirrored else turned
+    )
+
+
+class Zipped(BaseStorageBackend):  # type: ignore[misc]  # mmengine has no annotations
+    """Files of an archive."""
+
+    def __init__(self, archive: str) -> None:
+        self.archive = archive
+
+    def get(self, filepath: str) -> bytes:
+        with zipfile.ZipFile(self.archive) as archive:
+            return archive.read(Path(filepath).name)
+
+    def get_text(self, filepath: str, encoding: str = "utf-8") -> str:
+        return self.get(filepath).decode(encoding)
+
+
+def test_images_that_do_not_lie_on_the_disk_are_read_as_the_loader_reads_them(coco: CocoSet, tmp_path: Path) -> None:
+    register_backend("zipped", Zipped, force=True)
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in coco.files:
+            file.write(coco.images / name, name)
+    load = {"type": "LoadImageFromFile", "backend_args": {"backend": "zipped", "archive": str(archive)}}
+    plain = evaluate(configured(coco, tmp_path, model=stub_config(), hook={}))
+    config = configured(coco, tmp_path, model=stub_config(), hook={}, pipeline=[load, *PIPELINE[1:]])
+    config.test_dataloader.dataset.data_prefix = {"img": "elsewhere/"}
+    assert evaluate(config) == plain
+
+
+def test_images_that_cannot_be_read_again_are_what_the_detector_saw(coco: CocoSet, tmp_path: Path) -> None:
+    """A loader of somebody's own: `img_path` names something that only it understands."""
+    config = configured(coco, tmp_path, model=stub_config(), hook={})
+    runner = runner_of(config)
+    load = runner.test_dataloader.dataset.pipeline.transforms[0].transform
+
+    def elsewhere(results: dict[str, Any]) -> dict[str, Any]:
+        return {**load(results), "img_path": "petrel://bucket/" + results["img_path"]}
+
+    runner.test_dataloader.dataset.pipeline.transforms[0].transform = elsewhere
+    assert runner.test()["coco/segm_mAP"] > 0.3
+
+
 def test_a_thousand_boxes_an_image_stay_small(
     coco: CocoSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,14 +316,56 @@ def test_a_thousand_boxes_an_image_stay_small(
     assert peak < dense / 2
 
 
-def test_masks_too_large_for_a_tensor_say_what_to_do(coco: CocoSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masker, "_DENSE_LIMIT", 1 << 20)
-    with pytest.raises(InputError, match=r"100 masks of 200×100 take .* GiB as a tensor; .* rle=True"):
-        masker._dense(Masks.concat([Masks.from_crops([np.ones((1, 1), bool)], [[0, 0]], 200, 100)] * 100))
+def test_masks_too_large_for_a_tensor_say_what_to_do(
+    coco: CocoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masker, "DENSE_LIMIT", 1 << 20)
+    config = configured(coco, tmp_path, model=stub_config(), hook={"rle": False})
+    with pytest.raises(InputError, match=r"\d+ masks of 640×\d+ take .* GiB as a tensor; .* rle=True"):
+        evaluate(config)
+
+
+@METRICS.register_module(force=True)
+class WatchingCoco(CocoMetric):  # type: ignore[misc]  # mmdet has no annotations
+    """A CocoMetric that notes in what form the masks come."""
+
+    forms: ClassVar[set[type]] = set()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        self.forms.update(type(sample["pred_instances"]["masks"]) for sample in data_samples)
+        super().process(data_batch, data_samples)
+
+
+class Onlooker(Hook):  # type: ignore[misc]  # mmengine has no annotations
+    """A hook of somebody's that wants a tensor."""
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        assert all(isinstance(sample.pred_instances.masks, torch.Tensor) for sample in outputs)
+
+
+def test_masks_that_only_coco_evaluates_are_run_lengths_all_the_way(coco: CocoSet, tmp_path: Path) -> None:
+    def evaluated(*others: Hook, draws: bool = False, **hook: Any) -> tuple[set[type], dict[str, float]]:
+        config = configured(coco, tmp_path, model=stub_config(), hook=hook)
+        config.test_evaluator["type"] = "WatchingCoco"
+        config.default_hooks.visualization = {"type": "DetVisualizationHook", "draw": draws, "test_out_dir": "drawn"}
+        runner = runner_of(config)
+        for other in others:
+            runner.register_hook(other)
+        WatchingCoco.forms.clear()
+        metrics = runner.test()
+        return set(WatchingCoco.forms), metrics
+
+    (by_itself, metrics), (tensors, same) = evaluated(), evaluated(rle=False)
+    assert (by_itself, tensors) == ({list}, {torch.Tensor})
+    assert metrics == same
+    assert metrics["coco/segm_mAP"] > 0.3
+    assert evaluated(Onlooker())[0] == {torch.Tensor}, "whoever else looks gets the tensor"
+    assert evaluated(draws=True)[0] == {torch.Tensor}
+    assert evaluated(rle=True)[0] == {list}
 
 
 def test_the_dumper_of_mmdetection_reads_them(coco: CocoSet, tmp_path: Path) -> None:
-    config = configured(coco, tmp_path, model=stub_config(), hook={"rle": False})
+    config = configured(coco, tmp_path, model=stub_config(), hook={})
     config.test_evaluator = {"type": "DumpDetResults", "out_file_path": str(tmp_path / "dump.pkl")}
     evaluate(config)
     dumped = pickle.loads((tmp_path / "dump.pkl").read_bytes())

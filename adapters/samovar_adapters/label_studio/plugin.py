@@ -15,7 +15,7 @@ _HERE = "samovar_adapters.label_studio"
 @hookimpl
 def register_commands(cli: click.Group) -> None:
     """`samovar label-studio`."""
-    from samovar_adapters.label_studio.command import label_studio
+    from samovar_adapters.label_studio.routes import label_studio
 
     cli.add_command(label_studio)
 
@@ -32,7 +32,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
     """Exports."""
 
     def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
-        place = f"{_HERE}.source:{target}"
+        place = f"{_HERE}.exports:{target}"
         return PromptSourceSpec(f"label-studio{suffix}", place, summary, gives, argument="EXPORT.json")
 
     return (

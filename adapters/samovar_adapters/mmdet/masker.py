@@ -19,7 +19,7 @@ from samovar_adapters.rotated import Convention, corners, rotated_boxes, turned
 
 __all__ = ["MaskOptions", "Masker"]
 
-_DENSE_LIMIT = 2 << 30  # bytes of one image's masks as a tensor
+DENSE_LIMIT = 2 << 30  # bytes of one image's masks as a tensor
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class MaskOptions:
             box by a rotated one, so that a detector of upright boxes can be evaluated on DOTA. Changes the box AP.
         angle: how rotated boxes are named when they are tightened.
         existing: what to do with a detector that already predicts masks: "refuse" it or "replace" them.
-        rle: write COCO run lengths instead of one bool tensor: far smaller, read by MMDetection's metrics and not by
-            its visualisers and dumpers.
+        rle: write COCO run lengths instead of one bool tensor: far smaller, and what `CocoMetric` makes of a tensor
+            anyway; MMDetection's visualisers and dumpers want the tensor. None: run lengths where the hook finds that
+            nothing but `CocoMetric` looks at the predictions, else the tensor.
 
     Raises:
         InputError: a value that is not as above.
@@ -49,7 +50,7 @@ class MaskOptions:
     tighten_boxes: bool | Literal["rotated"] = False
     angle: Convention = "le90"
     existing: Literal["refuse", "replace"] = "refuse"
-    rle: bool = False
+    rle: bool | None = None
 
     def __post_init__(self) -> None:
         if self.angle not in get_args(Convention):
@@ -126,7 +127,7 @@ class Masker:
         if (image.width, image.height) != (width, height):
             raise InputError(
                 f"{image.name}: the detector saw {width}×{height} pixels but the file is {image.width}×{image.height}; "
-                "expected the same picture; load it without turning or cropping it before ori_shape is taken"
+                "expected the same image; load it without turning or cropping it before ori_shape is taken"
             )
         boxes = _upright(_array(predicted.bboxes))
         scores = _array(predicted.scores)
@@ -182,10 +183,10 @@ def _upright(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def _dense(masks: Masks) -> torch.Tensor:
     """N×H×W torch.bool, on the CPU: where metrics, visualisers and dumpers want it."""
     size = len(masks) * masks.height * masks.width
-    if size > _DENSE_LIMIT:
+    if size > DENSE_LIMIT:
         raise InputError(
             f"{len(masks)} masks of {masks.width}×{masks.height} take {size / 2**30:.1f} GiB as a tensor; expected at "
-            f"most {_DENSE_LIMIT >> 30}; pass rle=True, or a smaller max_per_image"
+            f"most {DENSE_LIMIT >> 30}; pass rle=True, or a smaller max_per_image"
         )
     return torch.from_numpy(masks.to_array())
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from samovar import Image, Prompts, Runtime
-from samovar_adapters.label_studio import brush
-from samovar_adapters.label_studio.answers import Wishes
 from samovar_adapters.label_studio.client import Client
+from samovar_adapters.label_studio.predictor import BackendOptions
+from samovar_adapters.label_studio.regions import decode_brush
 from samovar_adapters.label_studio.routes import backend_routes
 from samovar_adapters.serve.bodies import Bodies
 from samovar_adapters.serve.engine import Engine
@@ -42,14 +42,14 @@ def studio_files(path: str, authorization: str | None, body: bytes) -> Answer:
 
 @contextmanager
 def backend(
-    segmenter: FilledBoxes | None = None, wishes: Wishes | None = None, **options: Any
+    segmenter: FilledBoxes | None = None, wishes: BackendOptions | None = None, **options: Any
 ) -> Iterator[tuple[TestClient, Server, Engine]]:
     with ExitStack() as stack:
         studio = stack.enter_context(serving(studio_files))
         engine = engine_of(segmenter or FilledBoxes())
         client = Client(studio.url, "abc")
         options = {"prefetch": False, **options}
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, wishes or Wishes(), **options)
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, wishes or BackendOptions(), **options)
         yield stack.enter_context(client_of(engine, routes=routes)), studio, engine
 
 
@@ -73,7 +73,7 @@ def test_a_click_is_answered_with_the_brush_region_of_its_object() -> None:
         [prediction] = answer["results"]
         [region] = prediction["result"]
         assert (region["from_name"], region["type"], prediction["score"]) == ("brush", "brushlabels", 0.2)
-        mask = brush.decode(region["value"]["rle"], 60, 40)
+        mask = decode_brush(region["value"]["rle"], 60, 40)
         assert mask.boxes.tolist() == [[20, 10, 40, 30]]
 
 
@@ -94,7 +94,7 @@ def test_setup_answers_at_once_though_the_model_is_still_loading() -> None:
         raise RuntimeError
 
     engine = Engine(load, name="large")
-    routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(), Wishes())
+    routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(), BackendOptions())
     with client_of(engine, routes=routes) as client:
         began = time.perf_counter()
         version = client.post("/setup", json={"project": "7.1", "schema": CONFIG, "access_token": "dead"}).json()
@@ -109,7 +109,7 @@ def test_a_batch_has_one_entry_a_task_and_names_the_ones_that_failed() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15], [0, 0, 9, 9]], labels=["Cat", "unknown"]) for _ in images]
 
-    with backend(wishes=Wishes(whole=True, source=Middle())) as (client, _, _):
+    with backend(wishes=BackendOptions(whole=True, source=Middle())) as (client, _, _):
         results = client.post("/predict", json=request(task(51), task("gone", 2), task(102, 3))).json()["results"]
     assert [len(one.get("result", "none")) for one in results] == [1, 4, 1]
     assert results[0]["result"][0]["value"]["brushlabels"] == ["cat"]
@@ -123,7 +123,7 @@ def test_a_sources_names_are_mapped_to_labels() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15]], labels=["felis catus"]) for _ in images]
 
-    with backend(wishes=Wishes(whole=True, source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
+    with backend(wishes=BackendOptions(whole=True, source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
         [one] = client.post("/predict", json=request(task(51))).json()["results"]
     assert one["result"][0]["value"]["brushlabels"] == ["cat"]
 
@@ -150,7 +150,7 @@ def test_a_token_that_label_studio_refuses_is_said_and_is_no_error_of_the_server
     with ExitStack() as stack:
         studio = stack.enter_context(serving(lambda *given: (401, b"{}", {})))
         engine = engine_of(FilledBoxes())
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "head.e30.tail"), Wishes())
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "head.e30.tail"), BackendOptions())
         client = stack.enter_context(client_of(engine, routes=routes))
         response = client.post("/predict", json=request(task(51), drawn=[click()]))
     assert response.status_code == 502
@@ -168,7 +168,7 @@ def test_a_picture_of_fifty_megabytes_is_answered_and_one_beyond_the_bound_is_re
         for most, status in ((100 * 10**6, 200), (50 * 10**6, 400)):
             engine = engine_of(FilledBoxes())
             client = Client(studio.url, "abc", max_bytes=most)
-            routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, Wishes())
+            routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, BackendOptions())
             asking = stack.enter_context(client_of(engine, routes=routes))
             response = asking.post("/predict", json=request(task(51), drawn=[click()]))
             assert response.status_code == status, response.text[:200]
@@ -182,10 +182,10 @@ def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
     with ExitStack() as stack:
         studio = stack.enter_context(serving(studio_files))
         engine = Engine(lambda: Runtime(FilledBoxes(), lowering=[WordBoxes()]), name="boxes")
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "abc"), Wishes())
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "abc"), BackendOptions())
         client = stack.enter_context(client_of(engine, routes=routes))
         [prediction] = client.post("/predict", json=request(task(51), drawn=[words])).json()["results"]
-    found = [brush.decode(region["value"]["rle"], 60, 40).boxes.tolist() for region in prediction["result"]]
+    found = [decode_brush(region["value"]["rle"], 60, 40).boxes.tolist() for region in prediction["result"]]
     assert found == [[[0, 0, 30, 40]], [[30, 0, 60, 40]]]
 
 
@@ -249,9 +249,9 @@ def test_a_picture_in_the_task_needs_no_server() -> None:
         (request(task(1), drawn="x"), "must be a list"),
         (request(task(1), drawn=[7]), "expected regions of image"),
         (request(task(1), drawn=[{"to_name": "image", "value": 7}]), "context.result[0]"),
-        (request({"id": 4, "data": {}}, drawn=[click()]), "task 4: expected a picture in data.image"),
+        (request({"id": 4, "data": {}}, drawn=[click()]), "task 4: expected an image in data.image"),
         (request(task("gone"), drawn=[click()]), "404"),
-        (request({"id": 4, "data": {"image": "file:///etc/passwd"}}, drawn=[click()]), "expected a picture"),
+        (request({"id": 4, "data": {"image": "file:///etc/passwd"}}, drawn=[click()]), "expected an image"),
         (request({"id": 4, "data": {"image": "http://169.254.169.254/"}}, drawn=[click()]), "--allow-host"),
     ],
 )

@@ -32,16 +32,16 @@ def jwt(seconds: float, name: str = "access") -> str:
 def test_uploads_and_local_files_come_from_the_server_with_the_token() -> None:
     with serving(plain) as studio:
         client = Client(studio.url, "abc")
-        assert client.picture("/data/upload/1/ä b.jpg") == PICTURE
-        assert client.picture("/data/local-files/?d=folder/a.jpg") == PICTURE
-        assert client.picture(f"{studio.url}/data/upload/1/c.jpg") == PICTURE
+        assert client.image("/data/upload/1/ä b.jpg") == PICTURE
+        assert client.image("/data/local-files/?d=folder/a.jpg") == PICTURE
+        assert client.image(f"{studio.url}/data/upload/1/c.jpg") == PICTURE
     assert [authorization for _, authorization in studio.asked] == ["Token abc"] * 3
     assert studio.asked[0][0] == "/data/upload/1/%C3%A4%20b.jpg"
 
 
 def test_a_picture_in_a_storage_is_asked_of_the_server_for_its_task() -> None:
     with serving(plain) as studio:
-        assert Client(studio.url, "abc").picture("s3://bucket/a.jpg", task=7) == PICTURE
+        assert Client(studio.url, "abc").image("s3://bucket/a.jpg", task=7) == PICTURE
     path = studio.asked[0][0]
     assert path.startswith("/tasks/7/resolve/?fileuri=")
     encoded = path.partition("=")[2].replace("%3D", "=")
@@ -51,9 +51,9 @@ def test_a_picture_in_a_storage_is_asked_of_the_server_for_its_task() -> None:
 def test_another_host_is_asked_only_if_allowed_and_never_told_the_token() -> None:
     with serving(plain) as studio, serving(plain) as bucket:
         with pytest.raises(ImageError, match=r"--allow-host 127\.0\.0\.1"):
-            Client(studio.url, "abc").picture(f"{bucket.url}/a.jpg")
+            Client(studio.url, "abc").image(f"{bucket.url}/a.jpg")
         assert bucket.asked == []
-        assert Client(studio.url, "abc", allowed=(bucket.host,)).picture(f"{bucket.url}/a.jpg") == PICTURE
+        assert Client(studio.url, "abc", allowed=(bucket.host,)).image(f"{bucket.url}/a.jpg") == PICTURE
     assert bucket.asked == [("/a.jpg", None)]
 
 
@@ -65,9 +65,9 @@ def test_a_redirect_leads_only_where_one_may_go_and_never_with_the_token() -> No
 
         with serving(elsewhere) as studio:
             with pytest.raises(ImageError, match="not allowed"):
-                Client(studio.url, "abc").picture("/data/upload/1/a.jpg")
+                Client(studio.url, "abc").image("/data/upload/1/a.jpg")
             assert bucket.asked == []
-            assert Client(studio.url, "abc", allowed=(bucket.host,)).picture("/data/upload/1/a.jpg") == PICTURE
+            assert Client(studio.url, "abc", allowed=(bucket.host,)).image("/data/upload/1/a.jpg") == PICTURE
     assert bucket.asked == [("/signed", None)]
 
 
@@ -91,7 +91,7 @@ def test_a_redirect_leads_only_where_one_may_go_and_never_with_the_token() -> No
 def test_nothing_else_is_fetched(reference: str) -> None:
     with serving(plain) as studio:
         with pytest.raises(ImageError) as caught:
-            Client(studio.url, "abc").picture(reference)
+            Client(studio.url, "abc").image(reference)
         assert studio.asked == []
     assert "abc" not in str(caught.value)
 
@@ -100,14 +100,14 @@ def test_a_host_whose_name_only_begins_like_the_servers_is_another() -> None:
     with serving(plain) as studio:
         for reference in (f"{studio.url}.evil.example/a.jpg", studio.url.replace("//", "//evil@") + "/a.jpg"):
             with pytest.raises(ImageError):
-                Client(studio.url, "abc").picture(reference)
+                Client(studio.url, "abc").image(reference)
         assert studio.asked == []
 
 
 def test_a_data_url_needs_no_server() -> None:
-    assert Client().picture("data:image/png;base64,cGljdHVyZQ==") == PICTURE
+    assert Client().image("data:image/png;base64,cGljdHVyZQ==") == PICTURE
     with pytest.raises(ImageError, match="--url"):
-        Client().picture("/data/upload/1/a.jpg")
+        Client().image("/data/upload/1/a.jpg")
 
 
 def test_an_address_that_is_none_is_refused() -> None:
@@ -125,7 +125,7 @@ def test_a_picture_beyond_the_bound_is_refused(announced: bool) -> None:
         return 200, b"x" * 300_000, {} if announced else {"Content-Length": "", "Connection": "close"}
 
     with serving(large) as studio, pytest.raises(ImageError, match="at most"):
-        Client(studio.url, max_bytes=200_000).picture("/data/upload/1/a.jpg")
+        Client(studio.url, max_bytes=200_000).image("/data/upload/1/a.jpg")
 
 
 def test_a_server_that_is_slow_is_given_up_on() -> None:
@@ -135,22 +135,22 @@ def test_a_server_that_is_slow_is_given_up_on() -> None:
 
     with serving(slow) as studio:
         began = time.perf_counter()
-        with pytest.raises(ImageError, match="expected a picture"):
-            Client(studio.url, seconds=0.3).picture("/data/upload/1/a.jpg")
+        with pytest.raises(ImageError, match=r"expected the (whole )?image"):
+            Client(studio.url, seconds=0.3).image("/data/upload/1/a.jpg")
         assert time.perf_counter() - began < 1.2
 
 
 @pytest.mark.parametrize("status", [404, 500, 403])
 def test_a_picture_that_is_not_there_is_said(status: int) -> None:
     with serving(lambda *given: (status, b"no", {})) as studio, pytest.raises(ImageError, match=str(status)):
-        Client(studio.url, "abc").picture("/data/upload/1/a.jpg")
+        Client(studio.url, "abc").image("/data/upload/1/a.jpg")
 
 
 def test_a_server_that_is_down_is_said() -> None:
     with serving(plain) as studio:
         gone = studio.url
-    with pytest.raises(ImageError, match="expected a picture"):
-        Client(gone).picture("/data/upload/1/a.jpg")
+    with pytest.raises(ImageError, match=r"expected the (whole )?image"):
+        Client(gone).image("/data/upload/1/a.jpg")
     with pytest.raises(Unreachable, match="is it running"):
         Client(gone).project(1)
 
@@ -158,7 +158,7 @@ def test_a_server_that_is_down_is_said() -> None:
 def test_redirects_end() -> None:
     with serving(lambda path, *given: (302, b"", {"Location": path})) as studio:
         with pytest.raises(ImageError, match="redirects"):
-            Client(studio.url).picture("/data/upload/1/a.jpg")
+            Client(studio.url).image("/data/upload/1/a.jpg")
         assert len(studio.asked) == 6
 
 
@@ -181,30 +181,31 @@ def test_a_personal_access_token_buys_access_tokens_and_another_when_one_ends() 
     with serving(studio_says) as studio:
         client = Client(studio.url, personal)
         for _ in range(3):
-            assert client.picture("/data/upload/1/a.jpg") == PICTURE
+            assert client.image("/data/upload/1/a.jpg") == PICTURE
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 1
         ended.append(studio.asked[-1][1] or "")
-        assert client.picture("/data/upload/1/a.jpg") == PICTURE
+        assert client.image("/data/upload/1/a.jpg") == PICTURE
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 2
 
 
 def test_a_token_that_ends_under_many_fetches_fails_none_of_them() -> None:
     lives = iter([jwt(300, "first"), jwt(300, "second"), jwt(300, "third")])
-    together = threading.Barrier(8)
+    together, first = threading.Barrier(8), None
 
     def studio_says(path: str, authorization: str | None, body: bytes) -> Answer:
         if path == "/api/token/refresh":
             return 200, json.dumps({"access": next(lives)}).encode(), {}
-        if authorization == first:
+        if first is not None and authorization == first:
             together.wait(20)  # all of them have been sent before the first is refused
             return 401, b"{}", {}
         return 200, PICTURE, {}
 
     with serving(studio_says) as studio, ThreadPoolExecutor(8) as pool:
         client = Client(studio.url, jwt(1e6))
-        first = client._token.header(client._refresh)["Authorization"]
+        client.image("/data/upload/1/first.jpg")
+        first = studio.asked[-1][1]
         paths = [f"/data/upload/1/{index}.jpg" for index in range(8)]
-        assert list(pool.map(client.picture, paths)) == [PICTURE] * 8
+        assert list(pool.map(client.image, paths)) == [PICTURE] * 8
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 2
 
 
@@ -218,9 +219,9 @@ def test_an_access_token_about_to_end_is_replaced_before_it_does() -> None:
 
     with serving(studio_says) as studio:
         client = Client(studio.url, jwt(1e6))
-        client.picture("/data/upload/1/a.jpg")
-        client.picture("/data/upload/1/a.jpg")
-        client.picture("/data/upload/1/a.jpg")
+        client.image("/data/upload/1/a.jpg")
+        client.image("/data/upload/1/a.jpg")
+        client.image("/data/upload/1/a.jpg")
         assert [path for path, _ in studio.asked].count("/api/token/refresh") == 2
 
 

@@ -16,8 +16,14 @@ from samovar import Image, Masks, Prompt, Prompts
 from samovar.errors import InputError
 from samovar.testing import MaskSinkTests
 from samovar.testing.sinks import SinkFactory
-from samovar_adapters.label_studio.exports import LabelStudioSink, annotation_of, picture_name, regions_of, task_of
-from samovar_adapters.label_studio.source import LabelStudioSource
+from samovar_adapters.label_studio.exports import (
+    LabelStudioSink,
+    LabelStudioSource,
+    annotation_of,
+    image_name,
+    regions_of,
+    task_of,
+)
 
 
 class TestSink(MaskSinkTests):
@@ -52,7 +58,7 @@ def test_masks_come_back_exactly_with_labels_scores_and_ids(array: Any, data: st
     ],
 )
 def test_a_pictures_name_is_found_in_its_address(reference: str, name: str) -> None:
-    assert picture_name(reference) == name
+    assert image_name(reference) == name
 
 
 def exported(tmp_path: Path, *regions: dict[str, Any]) -> Path:

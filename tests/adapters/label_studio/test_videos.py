@@ -19,13 +19,12 @@ from starlette.testclient import TestClient
 
 from samovar import Image, Prompts, load
 from samovar.errors import InputError, PromptError
-from samovar_adapters.label_studio.answers import Wishes
 from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import parse
-from samovar_adapters.label_studio.following import follow_video
-from samovar_adapters.label_studio.frame import Frame
+from samovar_adapters.label_studio.predictor import BackendOptions
+from samovar_adapters.label_studio.regions import ImageSize
 from samovar_adapters.label_studio.routes import backend_routes
-from samovar_adapters.label_studio.tracks import Box, keyframes_of, read_drawn
+from samovar_adapters.label_studio.videos import Box, follow_video, keyframes_of, read_tracks
 from samovar_adapters.serve.bodies import Bodies
 from samovar_adapters.serve.engine import Engine
 from samovar_adapters.video import Frame as VideoFrame
@@ -40,7 +39,7 @@ CONFIG = """<View><Labels name="what" toName="video"><Label value="Ball"/><Label
 <Video name="video" value="$video" frameRate="$fps"/><VideoRectangle name="box" toName="video" smart="true"/></View>"""
 WIDTH, HEIGHT, COUNT, RATE, RADIUS = 320, 208, 24, 12, 28
 FOLLOWED = 0.7  # IoU of boxes from which the ball has been followed; another ball's box would have none
-FRAME = Frame(WIDTH, HEIGHT)
+FRAME = ImageSize(WIDTH, HEIGHT)
 
 
 def place(number: int) -> tuple[int, int] | None:
@@ -66,7 +65,7 @@ def backend(video: bytes, **wishes: Any) -> Iterator[TestClient]:
     with ExitStack() as stack:
         server = stack.enter_context(serving(studio))
         engine = Engine(lambda: load("default", cache="off"), name="default")
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(server.url, "abc"), Wishes(**wishes))
+        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(server.url, "abc"), BackendOptions(**wishes))
         yield stack.enter_context(client_of(engine, routes=routes))
 
 
@@ -206,7 +205,7 @@ def test_without_a_source_only_what_is_drawn_is_followed(video: bytes) -> None:
         (request(region({"frame": True})), "counted from 1"),
         (request(region({"frame": 1})), "x must be a finite number"),
         (request(region(keyframe(1, around(0), x=10**300))), "x must be a percentage"),
-        (request(region(keyframe(1, (500, 500, 600, 600)))), "rectangle inside the picture"),
+        (request(region(keyframe(1, (500, 500, 600, 600)))), "rectangle inside the image"),
         (request({"to_name": "video", "type": "videotimeline", "value": {}}), "expected a rectangle drawn"),
     ],
 )
@@ -256,7 +255,7 @@ def test_the_way_to_the_first_frame_ends_with_the_time_or_with_whoever_asked(mon
             runtime, Path("film.mp4"), 25.0, 1 << 30, lambda number, image: Prompts.of([]),
             most=10, until=until, stop=stop,
         )  # fmt: skip
-        assert found.frame is None
+        assert found.size is None
         assert len(read) < 10
         stop.clear()
         read.clear()
@@ -316,5 +315,5 @@ JSON = st.recursive(
 @given(st.lists(JSON.map(lambda value: {"to_name": "video", "type": "videorectangle", "value": value}), max_size=3))
 def test_any_regions_are_read_or_one_of_our_errors(result: list[Any]) -> None:
     with contextlib.suppress(PromptError):
-        for drawn in read_drawn(result, "video"):
+        for drawn in read_tracks(result, "video"):
             drawn.prompt(FRAME)

@@ -8,7 +8,7 @@ _base_ = "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"
 
 custom_imports = {"imports": ["samovar_adapters.mmdet.hook"], "allow_failed_imports": False}
 # In place of the base's hooks, which are for training.
-custom_hooks = [{"type": "SamovarMaskHook", "model": "sam2.1-tiny", "score_thr": 0.05, "rle": True}]
+custom_hooks = [{"type": "SamovarMaskHook", "model": "sam2.1-tiny", "score_thr": 0.05}]
 
 val_evaluator = {"metric": ["bbox", "segm"]}
 test_evaluator = {"metric": ["bbox", "segm"]}
