@@ -79,7 +79,7 @@ class TextSource(ABC):
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """The text of each image, by `to_prompts`. Raises as `lines`."""
         if requests is not None:
-            raise PromptError(f"{self.name} answers no requests; lower prompts with another source")
+            raise PromptError(f"{self.name} answers no requests; convert prompts with another source")
         return [to_prompts(self.lines(image), image.width, image.height) for image in images]
 
     @abstractmethod

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samovar.deprecation import renamed_keywords
 from samovar.device import choose_device
 from samovar.errors import InputError, WeightsError
 from samovar.plugins import find_prompt_source, find_segmenter, identify_weights, resolve
@@ -23,6 +24,7 @@ __all__ = ["load", "open_source"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
+@renamed_keywords(lowering="converters")
 def load(
     model: str | os.PathLike[str] = "default",
     *,
@@ -31,7 +33,7 @@ def load(
     dtype: str = "auto",
     cache: Cache | str | os.PathLike[str] | None = "auto",
     memory: int | str | None = None,
-    lowering: Sequence[str | PromptSource] = (),
+    converters: Sequence[str | PromptSource] = (),
 ) -> Runtime:
     """A ready `Runtime`.
 
@@ -43,7 +45,7 @@ def load(
         dtype: "auto", "float32", "bfloat16" or "float16".
         cache: "auto" (memory and disk), "off" or None, a folder, or a `Cache`.
         memory: bytes that decoding may use ("512MB" works too); by default $SAMOVAR_MEMORY or 1 GiB.
-        lowering: prompt sources, or names of registered ones, for kinds of prompt that the model does not take.
+        converters: prompt sources, or names of registered ones, for kinds of prompt that the model does not take.
 
     Raises:
         UnknownNameError: no model of that name.
@@ -62,7 +64,7 @@ def load(
         name=spec.name,
         cache=os.fspath(cache) if isinstance(cache, os.PathLike) else cache,
         memory=_memory(memory),
-        lowering=[open_source(source) if isinstance(source, str) else source for source in lowering],
+        converters=[open_source(source) if isinstance(source, str) else source for source in converters],
     )
 
 

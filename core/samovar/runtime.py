@@ -8,39 +8,43 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from samovar.cache import Cache
-from samovar.chunks import Piece, chunk, windows
+from samovar.chunks import chunk, windows
+from samovar.conversion import Converted, convert_prompts
+from samovar.deprecation import renamed_keywords, warn_renamed
 from samovar.embedding import Embedding
 from samovar.errors import Cancelled, InputError
 from samovar.fingerprint import Fingerprint
 from samovar.image import Image
-from samovar.lowering import Lowered, lower
 from samovar.masks import Masks
 from samovar.plugins import SegmentEvent, fire_after_segment
 from samovar.prompts import Prompts, PromptsLike
 from samovar.protocols import DecodeOptions, PromptSource, Segmenter
+from samovar.types import Kind
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike
 
-__all__ = ["Prepared", "Runtime"]
+__all__ = ["EncodedRequest", "Runtime"]
 
 DEFAULT_MEMORY = 1 << 30
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One image and its prompts with the slow half done: ready to be answered, together with others'.
+class EncodedRequest:
+    """One image and its prompts with the slow half done: ready to be decoded, together with others'.
 
     Attributes:
         embedding: of the image.
-        lowered: the prompts as the segmenter takes them.
+        converted: the prompts as the segmenter takes them.
         encoded: whether the embedding had to be computed for it.
         encode_seconds: the time that took.
     """
 
     embedding: Embedding
-    lowered: Lowered
+    converted: Converted
     encoded: bool = False
     encode_seconds: float = 0.0
 
@@ -55,9 +59,10 @@ class Runtime:
         name: what to call it in messages and metrics.
         cache: where embeddings are kept: a `Cache`, or anything that `Cache.open` takes.
         memory: bytes that decoding may use beyond the model and its masks; prompts are chunked to fit it.
-        lowering: prompt sources that answer the kinds of prompt the segmenter does not take (text → boxes, say).
+        converters: prompt sources that answer the kinds of prompt the segmenter does not take (text → boxes, say).
     """
 
+    @renamed_keywords(lowering="converters")
     def __init__(
         self,
         segmenter: Segmenter,
@@ -65,7 +70,7 @@ class Runtime:
         name: str = "segmenter",
         cache: Cache | str | None = None,
         memory: int = DEFAULT_MEMORY,
-        lowering: Sequence[PromptSource] = (),
+        converters: Sequence[PromptSource] = (),
     ) -> None:
         if memory < 1:
             raise InputError(f"memory must be a positive number of bytes; got {memory}")
@@ -73,7 +78,19 @@ class Runtime:
         self.name = name
         self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
         self.memory = memory
-        self.lowering = tuple(lowering)
+        self.converters = tuple(converters)
+        self._takes = segmenter.prompt_kinds  # once: asked for every prompt
+
+    @property
+    def lowering(self) -> tuple[PromptSource, ...]:
+        """Deprecated: `converters`."""
+        warn_renamed("Runtime.lowering", "Runtime.converters")
+        return self.converters
+
+    @property
+    def prompt_kinds(self) -> frozenset[Kind]:
+        """The kinds of prompt that the segmenter takes; others go through the converters."""
+        return self._takes
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -106,7 +123,7 @@ class Runtime:
         Raises:
             ImageError: the image cannot be read.
             PromptError: a prompt is malformed or outside the image.
-            UnsupportedPromptError: the segmenter does not take that kind of prompt and nothing lowers it.
+            UnsupportedPromptError: the segmenter does not take that kind of prompt and nothing converts it.
         """
         return self.segment_batch([image], [prompts], multimask=multimask, logits=logits)[0]
 
@@ -147,8 +164,8 @@ class Runtime:
             max_prompts: at most this many in one decode call, however much memory there is.
         """
         options = options or DecodeOptions()
-        checked = ((image, lower(self, image, prompts)) for image, prompts in map(_checked, pairs))
-        for window in windows(checked, self.memory // 4):
+        requests = map(self._request, pairs)
+        for window in windows(requests, self.memory // 4):
             yield from self._segment_window(window, options, max_prompts, cancel)
 
     def segment_all(self, image: ImageLike, *, cancel: threading.Event | None = None, **parameters: Any) -> Masks:
@@ -160,30 +177,39 @@ class Runtime:
 
         Raises: ImageError; InputError for an unknown or impossible parameter; Cancelled.
         """
-        from samovar.automatic import generate
+        from samovar.automatic import AutomaticOptions, HasAutomaticDefaults, generate
 
-        return generate(self, Image(image), parameters, cancel)
+        defaults = self.segmenter.automatic if isinstance(self.segmenter, HasAutomaticDefaults) else AutomaticOptions()
 
-    def prepare(self, image: ImageLike, prompts: PromptsLike, *, embedding: Embedding | None = None) -> Prepared:
-        """The slow half of `segment`: check and lower the prompts, and encode the image if no cache has it.
+        def segment(view: Image, prompts: Prompts, options: DecodeOptions, max_prompts: int) -> Masks:
+            (masks,) = self.stream([(view, prompts)], options, max_prompts=max_prompts, cancel=cancel)
+            return masks
 
-        Servers call it in one place and `answer` in another, so that what needs encoding waits and nothing else does.
+        return generate(Image(image), defaults.override(parameters), segment)
+
+    # ------------------------------------------------------------------------------------- the two halves, for servers
+
+    def encode_request(self, image: Image, prompts: Prompts, *, embedding: Embedding | None = None) -> EncodedRequest:
+        """The slow half of `segment`: convert the prompts, and encode the image if no cache has it.
+
+        Servers call it in one place and `decode_requests` in another, so that what needs encoding waits and nothing
+        else does.
 
         Args:
+            prompts: that lie on the image; who takes them in has asked `Prompts.check_inside`.
             embedding: the image's, where it is at hand already.
 
-        Raises: as `segment`.
+        Raises: UnsupportedPromptError, ImageError.
         """
-        checked, given = _checked((image, prompts))
-        lowered = lower(self, checked, given)
+        converted = self._convert(image, prompts)
         if embedding is not None:
-            return Prepared(embedding, lowered)
-        found = self.cache.get_or_encode([checked], self.segmenter, model=self.name)
-        return Prepared(found.embeddings[0], lowered, found.encoded > 0, found.encode_seconds)
+            return EncodedRequest(embedding, converted)
+        found = self.cache.get_or_encode([image], self.segmenter, model=self.name)
+        return EncodedRequest(found.embeddings[0], converted, found.encoded > 0, found.encode_seconds)
 
-    def answer(
+    def decode_requests(
         self,
-        prepared: Sequence[Prepared],
+        requests: Sequence[EncodedRequest],
         options: DecodeOptions | None = None,
         *,
         max_prompts: int | None = None,
@@ -192,30 +218,41 @@ class Runtime:
         """The fast half: all prompts of all images in as few decode calls as fit the memory. One `Masks` an image."""
         options = options or DecodeOptions()
         started = time.perf_counter()
-        parts: list[list[Masks]] = [[] for _ in prepared]
-        cost = [self.segmenter.decode_bytes(one.embedding.width, one.embedding.height) for one in prepared]
-        for pieces in chunk([len(one.lowered.prompts) for one in prepared], cost, self.memory, max_prompts):
+        parts: list[list[tuple[int, Masks]]] = [[] for _ in requests]
+        cost = [self.segmenter.decode_bytes(one.embedding.width, one.embedding.height) for one in requests]
+        for call in chunk([len(one.converted.prompts) for one in requests], cost, self.memory, max_prompts):
             _stop_if(cancel)
-            for piece, masks in zip(pieces, self._decode(prepared, pieces, options)):
-                parts[piece.image].append(masks.replace(prompt_index=masks.prompt_index + piece.start))
-        answers = [_finish(one, part) for one, part in zip(prepared, parts)]
+            embeddings = [requests[piece.image].embedding for piece in call]
+            prompts = [requests[piece.image].converted.prompts[piece.start : piece.stop] for piece in call]
+            for piece, masks in zip(call, self.segmenter.decode(embeddings, prompts, options)):
+                parts[piece.image].append((piece.start, masks))
+        answers = [_finish(one, part) for one, part in zip(requests, parts)]
         fire_after_segment(
             SegmentEvent(
                 model=self.name,
                 fingerprint=self.fingerprint,
-                images=len(prepared),
-                prompts=sum(len(one.lowered.prompts) for one in prepared),
+                images=len(requests),
+                prompts=sum(len(one.converted.prompts) for one in requests),
                 masks=sum(map(len, answers)),
-                encoded=sum(one.encoded for one in prepared),
-                encode_seconds=sum(one.encode_seconds for one in prepared),
+                encoded=sum(one.encoded for one in requests),
+                encode_seconds=sum(one.encode_seconds for one in requests),
                 decode_seconds=time.perf_counter() - started,
             )
         )
         return answers
 
+    def _request(self, pair: tuple[ImageLike, PromptsLike]) -> tuple[Image, Converted]:
+        """What a caller gave, checked and converted: the one place where it is."""
+        image, prompts = Image(pair[0]), Prompts.of(pair[1])
+        prompts.check_inside(image.width, image.height)
+        return image, self._convert(image, prompts)
+
+    def _convert(self, image: Image, prompts: Prompts) -> Converted:
+        return convert_prompts(image, prompts, self._takes, self.converters, model=self.name)
+
     def _segment_window(
         self,
-        window: list[tuple[Image, Lowered]],
+        window: list[tuple[Image, Converted]],
         options: DecodeOptions,
         max_prompts: int | None,
         cancel: threading.Event | None,
@@ -224,42 +261,26 @@ class Runtime:
         found = self.cache.get_or_encode([image for image, _ in window], self.segmenter, model=self.name)
         share = found.encode_seconds / max(found.encoded, 1)
         left = found.encoded  # an image that is given twice is encoded once, and counted once
-        prepared = []
-        for embedding, (_, lowered), hit in zip(found.embeddings, window, found.hits):
+        requests = []
+        for embedding, (_, converted), hit in zip(found.embeddings, window, found.hits):
             encoded = not hit and left > 0
             left -= encoded
-            prepared.append(Prepared(embedding, lowered, encoded, share if encoded else 0.0))
-        return self.answer(prepared, options, max_prompts=max_prompts, cancel=cancel)
-
-    def _decode(
-        self,
-        prepared: Sequence[Prepared],
-        pieces: Sequence[Piece],
-        options: DecodeOptions,
-    ) -> list[Masks]:
-        prompts = [prepared[piece.image].lowered.prompts[piece.start : piece.stop] for piece in pieces]
-        return self.segmenter.decode([prepared[piece.image].embedding for piece in pieces], prompts, options)
+            requests.append(EncodedRequest(embedding, converted, encoded, share if encoded else 0.0))
+        return self.decode_requests(requests, options, max_prompts=max_prompts, cancel=cancel)
 
 
-def _checked(pair: tuple[ImageLike, PromptsLike]) -> tuple[Image, Prompts]:
-    image, prompts = Image(pair[0]), Prompts.of(pair[1])
-    prompts.check_inside(image.width, image.height)
-    return image, prompts
-
-
-def _finish(prepared: Prepared, parts: list[Masks]) -> Masks:
-    """One image's masks, pointing back at the prompts that the caller gave."""
-    lowered = prepared.lowered
+def _finish(request: EncodedRequest, parts: list[tuple[int, Masks]]) -> Masks:
+    """One image's masks, pointing back at the caller's prompts; `parts`: number of their first prompt, and masks."""
     if not parts:
-        return Masks.empty(prepared.embedding.width, prepared.embedding.height)
-    masks = Masks.concat(parts)
-    asked, index = lowered.prompts, masks.prompt_index
-    finished = masks.replace(prompt_index=lowered.origin[index])
+        return Masks.empty(request.embedding.width, request.embedding.height)
+    asked, origin = request.converted
+    index = np.concatenate([masks.prompt_index + start for start, masks in parts])
+    columns: dict[str, Any] = {"prompt_index": origin[index]}
     if asked.labels:
-        finished = finished.replace(labels=[asked.labels[i] for i in index])
+        columns["labels"] = [asked.labels[i] for i in index]
     if asked.ids:
-        finished = finished.replace(ids=[asked.ids[i] for i in index])
-    return finished
+        columns["ids"] = [asked.ids[i] for i in index]
+    return Masks.concat([masks for _, masks in parts]).replace(**columns)
 
 
 def _stop_if(cancel: threading.Event | None) -> None:

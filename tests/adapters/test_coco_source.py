@@ -70,7 +70,7 @@ def ask(found: CocoSource, image: Image) -> Prompts:
 
 
 class TestCocoBoxes(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
     @pytest.fixture
     def images(self, data_folder: Path) -> list[Image]:
@@ -82,7 +82,7 @@ class TestCocoBoxes(PromptSourceTests):
 
 
 class TestCocoPoints(TestCocoBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("points",)
+    produces: ClassVar[Sequence[Kind]] = ("points",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> CocoSource:
@@ -90,7 +90,7 @@ class TestCocoPoints(TestCocoBoxes):
 
 
 class TestCocoMasks(TestCocoBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("mask",)
+    produces: ClassVar[Sequence[Kind]] = ("mask",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> CocoSource:
@@ -307,7 +307,7 @@ def test_a_missing_file_or_none_at_all_says_what_to_give(tmp_path: Path) -> None
         CocoSource(None)
 
 
-def test_prompts_that_need_lowering_are_refused(tmp_path: Path, picture: Image) -> None:
+def test_prompts_that_need_conversion_are_refused(tmp_path: Path, picture: Image) -> None:
     found = opened(tmp_path, document())
     with pytest.raises(PromptError, match="answer no requests"):
         found.prompts([picture], [found.prompts([picture])[0]])

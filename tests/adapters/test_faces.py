@@ -29,7 +29,7 @@ def source() -> HaarFaces:
 
 
 class TestFaces(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
     @pytest.fixture
     def source(self) -> HaarFaces:
@@ -115,6 +115,6 @@ def test_an_opencv_without_cascades_says_what_to_install(monkeypatch: pytest.Mon
         HaarFaces()
 
 
-def test_prompts_that_need_lowering_are_refused(source: HaarFaces, portrait: Image) -> None:
+def test_prompts_that_need_conversion_are_refused(source: HaarFaces, portrait: Image) -> None:
     with pytest.raises(PromptError, match="answers no requests"):
         source.prompts([portrait], [Prompts.from_boxes([[0, 0, 5, 5]])])

@@ -155,7 +155,7 @@ def written(tmp_path: Path, photo: Path) -> Path:
 
 
 class TestInstanceFiles(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box", "points")
+    produces: ClassVar[Sequence[Kind]] = ("box", "points")
 
     @pytest.fixture
     def source(self, written: Path) -> InstanceFiles:

@@ -59,7 +59,7 @@ SQUARE = {"points": [[10, 5], [30, 5], [30, 15], [10, 15]]}
 
 
 class TestLabelmeBoxes(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
     @pytest.fixture
     def images(self, data_folder: Path) -> list[Image]:
@@ -71,7 +71,7 @@ class TestLabelmeBoxes(PromptSourceTests):
 
 
 class TestLabelmeMasks(TestLabelmeBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("mask",)
+    produces: ClassVar[Sequence[Kind]] = ("mask",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> LabelmeSource:
@@ -79,7 +79,7 @@ class TestLabelmeMasks(TestLabelmeBoxes):
 
 
 class TestLabelmePoints(TestLabelmeBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("points",)
+    produces: ClassVar[Sequence[Kind]] = ("points",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> LabelmeSource:

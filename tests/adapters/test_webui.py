@@ -35,7 +35,7 @@ CHOOSING = {
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", lowering=[WordBoxes()]), name="boxes")
+    engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", converters=[WordBoxes()]), name="boxes")
     with client_of(engine, routes=routes(engine, BodyLimits(1 << 20, 1 << 22))) as client:
         yield client
 

@@ -41,7 +41,7 @@ def ask(path: Path, image: Image, wanted: Any = "boxes") -> Prompts:
 
 
 class TestYoloBoxes(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
     @pytest.fixture
     def images(self, data_folder: Path) -> list[Image]:
@@ -53,7 +53,7 @@ class TestYoloBoxes(PromptSourceTests):
 
 
 class TestYoloMasks(TestYoloBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("mask",)
+    produces: ClassVar[Sequence[Kind]] = ("mask",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> YoloSource:
@@ -61,7 +61,7 @@ class TestYoloMasks(TestYoloBoxes):
 
 
 class TestYoloPoints(TestYoloBoxes):
-    gives: ClassVar[Sequence[Kind]] = ("points",)
+    produces: ClassVar[Sequence[Kind]] = ("points",)
 
     @pytest.fixture
     def source(self, data_folder: Path, tmp_path: Path) -> YoloSource:

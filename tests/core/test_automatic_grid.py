@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samovar.automatic.grid import crops, point_grid
+from samovar.automatic import crops, point_grid
 
 
 def test_the_grid_runs_row_by_row_through_the_centres_of_equal_cells() -> None:

@@ -111,11 +111,11 @@ def test_prompts_and_images_must_be_as_many(runtime: Runtime) -> None:
         runtime.segment_batch([grey(0), grey(1)], [[]])
 
 
-def test_a_kind_that_the_model_lacks_names_what_would_lower_it(runtime: Runtime) -> None:
+def test_a_kind_that_the_model_lacks_names_what_would_convert_it(runtime: Runtime) -> None:
     class Others:
         @hookimpl
         def register_prompt_sources(self) -> list[PromptSourceSpec]:
-            return [PromptSourceSpec("words", "tests.fakes:WordBoxes", "words", gives=("box",), lowers=("text",))]
+            return [PromptSourceSpec("words", "tests.fakes:WordBoxes", "words", produces=("box",), converts=("text",))]
 
         @hookimpl
         def register_segmenters(self) -> list[SegmenterSpec]:
@@ -124,12 +124,12 @@ def test_a_kind_that_the_model_lacks_names_what_would_lower_it(runtime: Runtime)
     with isolated({"others": Others()}), pytest.raises(UnsupportedPromptError) as caught:
         runtime.segment(grey(0), Prompt(text="cat"))
     assert str(caught.value) == (
-        "model 'boxes' takes points, box; got a text prompt; lower it with the source 'words' or use model 'reader'"
+        "model 'boxes' takes points, box; got a text prompt; convert it with the source 'words' or use model 'reader'"
     )
 
 
-def test_lowered_prompts_point_back_at_the_prompt_they_came_from(segmenter: FilledBoxes) -> None:
-    runtime = Runtime(segmenter, lowering=[WordBoxes()])
+def test_converted_prompts_point_back_at_the_prompt_they_came_from(segmenter: FilledBoxes) -> None:
+    runtime = Runtime(segmenter, converters=[WordBoxes()])
     prompts = [
         Prompt(box=(1, 1, 3, 3)),
         Prompt(text="both", label="half"),
@@ -178,11 +178,11 @@ def test_memory_must_be_positive(segmenter: FilledBoxes) -> None:
         Runtime(segmenter, memory=0)
 
 
-def test_what_was_prepared_apart_is_answered_together(runtime: Runtime, segmenter: FilledBoxes) -> None:
+def test_what_was_encoded_apart_is_decoded_together(runtime: Runtime, segmenter: FilledBoxes) -> None:
     wanted = [(grey(51), [Prompt(box=(0, 0, 2, 2), label="door"), Prompt(points=[[20, 15]])]), (grey(102), [])]
-    prepared = [runtime.prepare(image, prompts) for image, prompts in wanted]
+    requests = [runtime.encode_request(image, Prompts.of(prompts)) for image, prompts in wanted]
     assert segmenter.decoded == []
-    answers = runtime.answer(prepared)
+    answers = runtime.decode_requests(requests)
     assert segmenter.decoded == [[2]]
     assert [len(masks) for masks in answers] == [2, 0]
     for masks, (image, prompts) in zip(answers, wanted):
@@ -191,7 +191,14 @@ def test_what_was_prepared_apart_is_answered_together(runtime: Runtime, segmente
         assert (masks.labels, masks.scores.tolist()) == (alone.labels, alone.scores.tolist())
 
 
-def test_preparing_refuses_bad_prompts_before_it_encodes(runtime: Runtime, segmenter: FilledBoxes) -> None:
+def test_bad_prompts_are_refused_before_anything_is_encoded(runtime: Runtime, segmenter: FilledBoxes) -> None:
     with pytest.raises(PromptError, match="outside"):
-        runtime.prepare(grey(51), Prompt(points=[[400, 15]]))
+        runtime.segment(grey(51), Prompt(points=[[400, 15]]))
     assert segmenter.encoded == []
+
+
+def test_the_old_word_for_converters_still_works_and_warns(segmenter: FilledBoxes) -> None:
+    with pytest.warns(DeprecationWarning, match="lowering= is now converters="):
+        runtime = Runtime(segmenter, lowering=[WordBoxes()])  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match=r"Runtime\.converters"):
+        assert runtime.lowering == runtime.converters

@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 60, 40
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """The client, with the server's address for the WebUI's, which is all that changes for its users."""
-    engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", lowering=[WordBoxes()]), name="boxes")
+    engine = Engine(lambda: Runtime(FilledBoxes(), name="boxes", converters=[WordBoxes()]), name="boxes")
     bodies = BodyLimits(1 << 20, 1 << 22)
     app = create_app(engine, routes=routes(engine, bodies), bodies=bodies)
     with socket.socket() as listening:

@@ -45,7 +45,7 @@ def letters(text: str | None) -> str:
 
 
 class TestRapidText(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box", "points")
+    produces: ClassVar[Sequence[Kind]] = ("box", "points")
 
     @pytest.fixture
     def source(self, lines: RapidText) -> RapidText:

@@ -35,7 +35,7 @@ def sign(data_folder: Path) -> Printed:
 
 
 class TestTesseractText(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box", "points")
+    produces: ClassVar[Sequence[Kind]] = ("box", "points")
 
     @pytest.fixture
     def source(self) -> TesseractText:

@@ -33,7 +33,7 @@ def rtmdet(coco: CocoSet, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class TestDetectorBoxes(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
     @pytest.fixture
     def source(self, rtmdet: str) -> DetectorBoxes:
@@ -128,7 +128,7 @@ def grounding_dino(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_an_open_vocabulary_is_asked_in_words(grounding_dino: str, photo: Path) -> None:
     """From the text of a prompt to masks, the detector between them: `--text` with a model that takes boxes."""
     source = open_source(grounding_dino)
-    sam = samovar.load("default", cache="off", lowering=[source])
+    sam = samovar.load("default", cache="off", converters=[source])
     masks = sam.segment(photo, [Prompt(text="a red cup", label="cup"), Prompt(text="cat", id=3)])
     assert set(masks.labels) == {"cup", None}
     assert set(masks.ids) == {None, 3}

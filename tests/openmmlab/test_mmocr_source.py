@@ -34,7 +34,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class TestMmocrText(PromptSourceTests):
-    gives: ClassVar[Sequence[Kind]] = ("box", "points")
+    produces: ClassVar[Sequence[Kind]] = ("box", "points")
 
     @pytest.fixture
     def source(self, detector: str) -> MmocrText:

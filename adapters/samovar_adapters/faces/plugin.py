@@ -15,7 +15,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "faces",
             "samovar_adapters.faces.source:HaarFaces",
             "boxes around faces, by OpenCV's Haar cascades",
-            gives=("box",),
+            produces=("box",),
             licence="BSD-3-Clause (Intel License Agreement for OpenCV)",
             argument="[CASCADE.xml]",
         ),

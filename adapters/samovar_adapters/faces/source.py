@@ -54,7 +54,7 @@ class HaarFaces:
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """One box per face; none where there is no face. Raises ImageError for an image that cannot be read."""
         if requests is not None:
-            raise PromptError("faces answers no requests; lower prompts with another source")
+            raise PromptError("faces answers no requests; convert prompts with another source")
         return [self._of(image.pixels) for image in images]
 
     def _of(self, pixels: NDArray[np.uint8]) -> Prompts:

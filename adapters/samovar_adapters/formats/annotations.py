@@ -205,7 +205,7 @@ class AnnotationSource(ABC):
             PromptError: annotations of an image of another size, or several that fit one image equally well.
         """
         if requests is not None:
-            raise PromptError("annotations of an image answer no requests; lower prompts with another source")
+            raise PromptError("annotations of an image answer no requests; convert prompts with another source")
         return [self._of(image) for image in images]
 
     @abstractmethod

@@ -38,9 +38,9 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
 
 
 def _sources(name: str, what: str, argument: str) -> tuple[PromptSourceSpec, ...]:
-    def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
+    def spec(suffix: str, target: str, summary: str, *produces: Kind) -> PromptSourceSpec:
         place = f"{_HERE}.{name}:{target}"
-        return PromptSourceSpec(name + suffix, place, summary, gives, argument=argument)
+        return PromptSourceSpec(name + suffix, place, summary, produces, argument=argument)
 
     boxes = f"the boxes of {what}"
     drawn = spec("", "drawn", f"{what}: as drawn, boxes or points", "box", "points")

@@ -186,4 +186,4 @@ def _run(images: tuple[str, ...], what: str, paint: Callable[[Image, Masks], NDA
     return paint_files(runtime, images, what, selected(runtime, **given), paint, **files)
 
 
-_LOADING = ("weights", "device", "dtype", "cache", "memory", "lowering")
+_LOADING = ("weights", "device", "dtype", "cache", "memory", "converters")

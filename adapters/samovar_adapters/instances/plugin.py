@@ -15,7 +15,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "instances",
             "samovar_adapters.instances.prompts:InstanceFiles",
             "boxes, key points and ids that another tool wrote: MMPose's JSON files, MOT text",
-            gives=("box", "points"),
+            produces=("box", "points"),
             argument="FOLDER|FILE.txt",
         ),
     )

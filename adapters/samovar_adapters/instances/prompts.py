@@ -265,7 +265,7 @@ class InstanceFiles:
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """The instances of each image. Raises InputError for a file that is malformed."""
         if requests is not None:
-            raise PromptError("instances answers no requests; lower prompts with another source")
+            raise PromptError("instances answers no requests; convert prompts with another source")
         return [self._of(image) for image in images]
 
     def _of(self, image: Image) -> Prompts:

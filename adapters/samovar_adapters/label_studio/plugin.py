@@ -31,9 +31,9 @@ def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
 def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
     """Exports."""
 
-    def spec(suffix: str, target: str, summary: str, *gives: Kind) -> PromptSourceSpec:
+    def spec(suffix: str, target: str, summary: str, *produces: Kind) -> PromptSourceSpec:
         place = f"{_HERE}.exports:{target}"
-        return PromptSourceSpec(f"label-studio{suffix}", place, summary, gives, argument="EXPORT.json")
+        return PromptSourceSpec(f"label-studio{suffix}", place, summary, produces, argument="EXPORT.json")
 
     return (
         spec("", "drawn", "a Label Studio export: as drawn, boxes or points", "box", "points"),

@@ -215,7 +215,7 @@ class Predictor:
 
     async def _takes_text(self) -> bool:
         runtime = await self._engine.runtime()
-        return "text" in runtime.segmenter.prompt_kinds or bool(runtime.lowering)
+        return "text" in runtime.prompt_kinds or bool(runtime.converters)
 
     def _named(self, found: Prompts, offered: Sequence[str]) -> Prompts:
         """The prompts that a label which the configuration offers belongs to, with that label."""

@@ -15,7 +15,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
             "mmocr",
             "samovar_adapters.mmocr.source:MmocrText",
             "text of any shape, by MMOCR's detectors and recognisers",
-            gives=("box", "points"),
+            produces=("box", "points"),
             extra="mmocr",
             argument="DET[,REC][,det_weights=FILE][,rec_weights=FILE][,score_thr=0.3][,device=cuda]",
         ),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from samovar.image import Image
     from samovar.masks import Masks
     from samovar.prompts import Prompts
-    from samovar.runtime import Prepared, Runtime
+    from samovar.runtime import EncodedRequest, Runtime
 
 __all__ = ["Embedded", "Engine", "Limits"]
 
@@ -241,10 +241,10 @@ class Engine:
         image, prompts = await self.run_io(read)
         encoded = await self._encoded(runtime, image)
 
-        def prepare() -> Prepared:
-            return runtime.prepare(image, prompts, embedding=encoded.embedding)
+        def prepare() -> EncodedRequest:
+            return runtime.encode_request(image, prompts, embedding=encoded.embedding)
 
-        if prompts.kinds <= runtime.segmenter.prompt_kinds:
+        if prompts.kinds <= runtime.prompt_kinds:
             prepared = await self.run_io(prepare)
         else:  # a grounder looks at the picture, which takes as long as encoding it
             prepared = await self._slow(prepare)
@@ -258,16 +258,16 @@ class Engine:
         prepared = await self._encoded(runtime, image)
         return prepared.embedding.width, prepared.embedding.height, not prepared.encoded
 
-    async def _encoded(self, runtime: Runtime, image: Image) -> Prepared:
+    async def _encoded(self, runtime: Runtime, image: Image) -> EncodedRequest:
         """The embedding of an image that no cache had a moment ago; at most one encode an image at a time."""
         key = await self.run_io(lambda: _identity(image))
-        prepared: Prepared = await self._once(key, lambda: self._encode(runtime, image))
+        prepared: EncodedRequest = await self._once(key, lambda: self._encode(runtime, image))
         return prepared
 
-    async def _encode(self, runtime: Runtime, image: Image) -> Prepared:
+    async def _encode(self, runtime: Runtime, image: Image) -> EncodedRequest:
         from samovar.prompts import Prompts
 
-        prepared = await self._slow(lambda: runtime.prepare(image, Prompts.of([])))
+        prepared = await self._slow(lambda: runtime.encode_request(image, Prompts.of([])))
         if prepared.encoded:
             self.metrics.encode_seconds.observe(prepared.encode_seconds)
         return prepared

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from samovar.masks import Masks
-from samovar.runtime import Prepared
+from samovar.runtime import EncodedRequest
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -21,7 +21,7 @@ __all__ = ["NOT_THERE", "Question", "Ready", "answers", "found"]
 NOT_THERE: Any = object()
 """The answer to a question that has nothing to decode."""
 
-Ready: TypeAlias = Prepared | Masks
+Ready: TypeAlias = EncodedRequest | Masks
 """What is left to be decoded; masks where nothing is."""
 
 
@@ -41,21 +41,23 @@ class Question:
 def answers(runtime: Runtime, options: DecodeOptions, questions: Sequence[Question], metrics: Metrics) -> list[Any]:
     """What each question makes of its masks, all decoded together; `NOT_THERE` for one that has nothing to decode."""
     ready = [question.ready() for question in questions]
-    prepared = [one for one in ready if isinstance(one, Prepared)]
-    decoded = iter(runtime.answer(prepared, options) if prepared else ())
-    if prepared:
-        metrics.batch_sizes.observe(len(prepared))
+    requests = [one for one in ready if isinstance(one, EncodedRequest)]
+    decoded = iter(runtime.decode_requests(requests, options) if requests else ())
+    if requests:
+        metrics.batch_sizes.observe(len(requests))
     drawn: list[Any] = []
     for question, one in zip(questions, ready):
         if one is None:
             drawn.append(NOT_THERE)
         else:
-            drawn.append(question.draw(next(decoded) if isinstance(one, Prepared) else one))
+            drawn.append(question.draw(next(decoded) if isinstance(one, EncodedRequest) else one))
     return drawn
 
 
 def found(runtime: Runtime, read: Callable[[], tuple[Image, Prompts]], *, in_memory: bool = False) -> Ready | None:
-    """What takes no encoding and no look at the picture to prepare; else None. Raises as `read` and `Runtime.prepare`.
+    """What takes no encoding and no look at the picture to prepare; else None.
+
+    Raises: as `read` and `Runtime.encode_request`, and PromptError.
 
     Args:
         in_memory: nor any reading from a disk.
@@ -63,10 +65,10 @@ def found(runtime: Runtime, read: Callable[[], tuple[Image, Prompts]], *, in_mem
     image, prompts = read()
     if len(prompts) == 0:
         return Masks.empty(image.width, image.height)
+    prompts.check_inside(image.width, image.height)  # here alone, for all that follows, and before encoding in vain
     embedding = None
-    if prompts.kinds <= runtime.segmenter.prompt_kinds:
+    if prompts.kinds <= runtime.prompt_kinds:
         embedding = runtime.cache.find(image, runtime.segmenter, model=runtime.name, in_memory=in_memory)
     if embedding is None:
-        prompts.check_inside(image.width, image.height)  # before it is encoded in vain
         return None
-    return runtime.prepare(image, prompts, embedding=embedding)
+    return runtime.encode_request(image, prompts, embedding=embedding)

@@ -165,12 +165,12 @@ class _Bridge:
         return Prompts.of([Prompt(box=box, **clicks) for box in boxes])
 
     async def _grounded(self, image: Image, words: Any) -> NDArray[np.float32]:
-        """N×4 boxes of what `words` name: by the server's lowering sources, else the boxes of the model's own masks."""
+        """N×4 boxes of what `words` name: by the server's converters, else the boxes of the model's own masks."""
         if not isinstance(words, str) or not words.strip():
             raise InputError(f"expected words to look for; got {words!r}")
         asked = Prompts.of([Prompt(text=words)])
         runtime = await self._engine.runtime()
-        for source in runtime.lowering:
+        for source in runtime.converters:
             found = (await self._engine.run_encoder(lambda source=source: source.prompts([image], [asked])))[0]  # type: ignore[misc]
             boxes = [prompt.box for prompt in found if prompt.box is not None]
             return np.array(boxes, np.float32).reshape(-1, 4)

@@ -198,7 +198,7 @@ def _converters(converters: tuple[str, ...], lower: tuple[str, ...]) -> tuple[st
 
 
 convert_option = _gathered(
-    "lowering",
+    "converters",
     _converters,
     ("converters", "lower"),
     [

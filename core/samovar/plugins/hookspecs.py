@@ -73,7 +73,7 @@ def register_prompt_sources() -> Iterable[PromptSourceSpec]:  # type: ignore[emp
                 name="plates",
                 target="plate_finder.source:load",
                 summary="Boxes around licence plates",
-                gives=("box",),
+                produces=("box",),
             )
         ]
     ```

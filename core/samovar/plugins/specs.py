@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from samovar.deprecation import renamed_keywords, warn_renamed
 from samovar.errors import PluginError
 from samovar.plugins.checks import (
     Spec,
@@ -117,8 +118,8 @@ class PromptSourceSpec:
         target: "package.module:callable", called as `target(argument) -> PromptSource`; `argument` is the text after
             "=" in `--source name=argument`, or None.
         summary: one line for listings.
-        gives: the kinds of prompt it answers with.
-        lowers: the kinds of prompt that it turns into `gives` for a segmenter that lacks them (text → box, say).
+        produces: the kinds of prompt it answers with.
+        converts: the kinds of prompt that it turns into those for a segmenter that lacks them (text → box, say).
         extra: what must be installed for it, as in `SegmenterSpec`.
         licence: of the weights or data it uses, if any.
         argument: what the argument is, for listings, such as "FILE.json", in brackets where it may be left out
@@ -131,8 +132,8 @@ class PromptSourceSpec:
     name: str
     target: str
     summary: str
-    gives: frozenset[Kind]
-    lowers: frozenset[Kind] = frozenset()
+    produces: frozenset[Kind]
+    converts: frozenset[Kind] = frozenset()
     extra: str | None = None
     licence: str | None = None
     argument: str | None = None
@@ -147,8 +148,8 @@ class PromptSourceSpec:
             name: str,
             target: str,
             summary: str,
-            gives: Iterable[Kind],
-            lowers: Iterable[Kind] = (),
+            produces: Iterable[Kind],
+            converts: Iterable[Kind] = (),
             extra: str | None = None,
             licence: str | None = None,
             argument: str | None = None,
@@ -156,8 +157,8 @@ class PromptSourceSpec:
 
     def __post_init__(self) -> None:
         check_common(self)
-        _put(self, "gives", kinds(self, "gives", self.gives))
-        _put(self, "lowers", kinds(self, "lowers", self.lowers, at_least=0))
+        _put(self, "produces", kinds(self, "produces", self.produces))
+        _put(self, "converts", kinds(self, "converts", self.converts, at_least=0))
         check_text(self, "licence", self.licence, optional=True)
         check_text(self, "argument", self.argument, optional=True)
 
@@ -165,6 +166,22 @@ class PromptSourceSpec:
     def names(self) -> tuple[str, ...]:
         """Its only name."""
         return (self.name,)
+
+    @property
+    def gives(self) -> frozenset[Kind]:
+        """Deprecated: `produces`."""
+        warn_renamed("PromptSourceSpec.gives", "PromptSourceSpec.produces")
+        return self.produces
+
+    @property
+    def lowers(self) -> frozenset[Kind]:
+        """Deprecated: `converts`."""
+        warn_renamed("PromptSourceSpec.lowers", "PromptSourceSpec.converts")
+        return self.converts
+
+
+if not TYPE_CHECKING:
+    PromptSourceSpec.__init__ = renamed_keywords(gives="produces", lowers="converts")(PromptSourceSpec.__init__)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from samovar.deprecation import warn_renamed
 from samovar.image import Image
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import PixelNeeds, PromptSource
@@ -26,12 +27,19 @@ class PromptSourceTests:
     then an answer of no prompts at all is believed.
 
     Class attributes that a subclass sets:
-        gives: the kinds of prompt it answers with, as in its spec. Any, if not set.
-        lowers: the kinds that it turns into those, as in its spec. None, if not set.
+        produces: the kinds of prompt it answers with, as in its spec. Any, if not set.
+        converts: the kinds that it turns into those, as in its spec. None, if not set.
     """
 
-    gives: ClassVar[Sequence[Kind]] = KINDS
-    lowers: ClassVar[Sequence[Kind]] = ()
+    produces: ClassVar[Sequence[Kind]] = KINDS
+    converts: ClassVar[Sequence[Kind]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for old, new in (("gives", "produces"), ("lowers", "converts")):
+            if old in vars(cls):
+                warn_renamed(f"{cls.__name__}.{old}", f"{cls.__name__}.{new}")
+                setattr(cls, new, vars(cls)[old])
 
     @pytest.fixture
     def images(self) -> list[Image]:
@@ -39,10 +47,10 @@ class PromptSourceTests:
         return scenes()
 
     def requests(self, images: Sequence[Image]) -> list[Prompts] | None:
-        """What is asked of a source that lowers: some prompts for each image, with labels and ids; else None."""
-        if not self.lowers:
+        """What is asked of a source that converts: some prompts for each image, with labels and ids; else None."""
+        if not self.converts:
             return None
-        rows = [[_request(kind, image, i) for i, kind in enumerate(self.lowers)] for image in images]
+        rows = [[_request(kind, image, i) for i, kind in enumerate(self.converts)] for image in images]
         return [Prompts.of(row * (1 + number % 2)) for number, row in enumerate(rows)]
 
     def test_is_a_prompt_source(self, source: PromptSource) -> None:
@@ -62,7 +70,7 @@ class PromptSourceTests:
 
     def test_prompts_are_of_the_kinds_that_it_names(self, source: PromptSource, images: list[Image]) -> None:
         for got in source.prompts(images, self.requests(images)):
-            assert got.kinds <= set(self.gives)
+            assert got.kinds <= set(self.produces)
 
     def test_prompts_lie_on_their_image(self, source: PromptSource, images: list[Image]) -> None:
         for image, got in zip(images, source.prompts(images, self.requests(images))):
@@ -73,10 +81,10 @@ class PromptSourceTests:
         for first, second in zip(source.prompts(images, asked), source.prompts(images, asked)):
             _assert_same(first, second)
 
-    def test_labels_and_ids_of_what_it_lowers_ride_through(self, source: PromptSource, images: list[Image]) -> None:
+    def test_labels_and_ids_of_what_it_converts_ride_through(self, source: PromptSource, images: list[Image]) -> None:
         asked = self.requests(images)
         if asked is None:
-            pytest.skip("lowers nothing")
+            pytest.skip("converts nothing")
         for request, got in zip(asked, source.prompts(images, asked)):
             assert len(got.labels) == len(got.ids) == len(got)
             pairs = set(zip(request.labels, request.ids))

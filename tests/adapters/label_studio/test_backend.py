@@ -181,7 +181,7 @@ def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
     words = {**wire, "value": {"text": ["both"]}}
     with ExitStack() as stack:
         studio = stack.enter_context(serving(studio_files))
-        engine = Engine(lambda: Runtime(FilledBoxes(), lowering=[WordBoxes()]), name="boxes")
+        engine = Engine(lambda: Runtime(FilledBoxes(), converters=[WordBoxes()]), name="boxes")
         routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "abc"), BackendOptions())
         client = stack.enter_context(client_of(engine, routes=routes))
         [prediction] = client.post("/predict", json=request(task(51), drawn=[words])).json()["results"]

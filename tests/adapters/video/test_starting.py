@@ -43,7 +43,7 @@ FRAMES = [Frame(number, Fraction(number, 25), image) for number, image in enumer
 @pytest.fixture(scope="module")
 def sam() -> Runtime:
     default = samovar.load("default", cache="off")
-    return Runtime(default.segmenter, name="default", cache="off", lowering=[Reds()])
+    return Runtime(default.segmenter, name="default", cache="off", converters=[Reds()])
 
 
 @pytest.mark.parametrize("kind", ["text", "source", "everything"])

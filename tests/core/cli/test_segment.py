@@ -146,7 +146,7 @@ def test_a_wrong_request_is_one_line_and_status_2(run: Run, photo: str, args: li
 
 def test_words_become_boxes_by_the_source_named(run: Run, photo: str) -> None:
     _, _, err = run("segment", photo, "--text", "bus")
-    assert "lower it with the source 'corner'" in err
+    assert "convert it with the source 'corner'" in err
     status, out, err = run("segment", photo, "--text", "bus", "--convert", "corner", "--json")
     assert status == 0, err
     [mask] = json.loads(out)["masks"]

@@ -17,7 +17,9 @@ def segmenter(name: str = "cups", **fields: Any) -> SegmenterSpec:
 
 
 def prompt_source(name: str = "saucers", **fields: Any) -> PromptSourceSpec:
-    return PromptSourceSpec(name=name, **{"target": "cups:saucers", "summary": "Saucers", "gives": ("box",), **fields})
+    return PromptSourceSpec(
+        name=name, **{"target": "cups:saucers", "summary": "Saucers", "produces": ("box",), **fields}
+    )
 
 
 def mask_sink(name: str = "svg", **fields: Any) -> MaskSinkSpec:

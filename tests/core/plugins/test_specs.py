@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from samovar.errors import PluginError
-from samovar.plugins import SegmenterSpec, Spec
+from samovar.plugins import PromptSourceSpec, SegmenterSpec, Spec
 from samovar.types import KINDS
 from tests.core.plugins.samples import cache_tier, inpainter, mask_sink, prompt_source, segmenter, tracker
 
@@ -87,15 +87,25 @@ def test_fields_of_a_segmenter_are_checked(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("gives", ()), ("gives", "box"), ("lowers", "text"), ("lowers", ("words",)), ("argument", "")]
+    ("field", "value"),
+    [("produces", ()), ("produces", "box"), ("converts", "text"), ("converts", ("words",)), ("argument", "")],
 )
 def test_fields_of_a_prompt_source_are_checked(field: str, value: Any) -> None:
     with pytest.raises(PluginError, match=f"prompt source 'saucers': {field} must be"):
         prompt_source(**{field: value})
 
 
-def test_a_prompt_source_need_not_lower_anything() -> None:
-    assert prompt_source().lowers == frozenset()
+def test_a_prompt_source_need_not_convert_anything() -> None:
+    assert prompt_source().converts == frozenset()
+
+
+def test_the_old_words_for_what_a_source_produces_still_work_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match="gives= is now produces="):
+        spec = PromptSourceSpec("words", "cups:words", "Words", gives=("box",), converts=("text",))  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match="produces"):
+        assert spec.gives == {"box"}
+    with pytest.warns(DeprecationWarning, match="converts"):
+        assert spec.lowers == {"text"}
 
 
 @pytest.mark.parametrize("suffix", ["json", ".", "a.json", None, "/x"])

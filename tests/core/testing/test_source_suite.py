@@ -22,7 +22,7 @@ class BrightBoxes:
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         if requests is None:
             return [Prompts.of(self.found(image)) for image in images]
-        return [self.lowered(image, asked) for image, asked in zip(images, requests)]
+        return [self.converted(image, asked) for image, asked in zip(images, requests)]
 
     def found(self, image: Image) -> list[Prompt]:
         rows, columns = np.nonzero(image.pixels.mean(axis=2) > 150)
@@ -30,7 +30,7 @@ class BrightBoxes:
             return []
         return [Prompt(box=(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), label="bright")]
 
-    def lowered(self, image: Image, asked: Prompts) -> Prompts:
+    def converted(self, image: Image, asked: Prompts) -> Prompts:
         return Prompts.of(
             [Prompt(box=found.box, label=row.label, id=row.id) for row in asked for found in self.found(image)]
         )
@@ -39,13 +39,13 @@ class BrightBoxes:
 class Finding(PromptSourceTests):
     """A source that finds boxes."""
 
-    gives: ClassVar[Sequence[Kind]] = ("box",)
+    produces: ClassVar[Sequence[Kind]] = ("box",)
 
 
-class Lowering(Finding):
-    """The same, asked to lower text."""
+class Converting(Finding):
+    """The same, asked to convert text."""
 
-    lowers: ClassVar[Sequence[Kind]] = ("text",)
+    converts: ClassVar[Sequence[Kind]] = ("text",)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class TestFinding(Finding):
     pass
 
 
-class TestLowering(Lowering):
+class TestConverting(Converting):
     pass
 
 
@@ -110,10 +110,10 @@ class Random(Mutant):
 
 
 class ForgetsLabels(Mutant):
-    breaks = "test_labels_and_ids_of_what_it_lowers_ride_through"
+    breaks = "test_labels_and_ids_of_what_it_converts_ride_through"
 
-    def lowered(self, image: Image, asked: Prompts) -> Prompts:
-        return Prompts.of([Prompt(box=row.box) for row in super().lowered(image, asked)])
+    def converted(self, image: Image, asked: Prompts) -> Prompts:
+        return Prompts.of([Prompt(box=row.box) for row in super().converted(image, asked)])
 
 
 class SharedBetweenThreads(Mutant):
@@ -146,7 +146,7 @@ MUTANTS = Mutant.__subclasses__()
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_source_that_breaks_one_promise_fails_the_check_of_that_promise(mutant: Callable[[], Mutant]) -> None:
     broken = mutant()
-    assert failures(Lowering, only=broken.breaks, source=broken, images=scenes())
+    assert failures(Converting, only=broken.breaks, source=broken, images=scenes())
 
 
 def test_every_check_is_failed_by_some_mutant() -> None:
@@ -155,4 +155,13 @@ def test_every_check_is_failed_by_some_mutant() -> None:
 
 @pytest.mark.parametrize("source", [BrightBoxes(), WholeImage()])
 def test_a_source_that_keeps_its_promises_fails_nothing(source: PromptSource) -> None:
-    assert failures(Lowering, source=source, images=scenes()) == {}
+    assert failures(Converting, source=source, images=scenes()) == {}
+
+
+def test_the_old_words_for_kinds_still_work_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Old\.gives is now Old\.produces"):
+
+        class Old(PromptSourceTests):
+            gives: ClassVar[Sequence[Kind]] = ("points",)
+
+    assert Old.produces == ("points",)
