@@ -33,8 +33,8 @@ from samovar import Image, Prompt
 from samovar.embedding import Embedding
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
+from samovar_plugins.default.network import load_weights
 from samovar_plugins.default.segmenter import DefaultSegmenter
-from samovar_plugins.default.weights import load_weights
 
 FOLDS = Path(__file__).parent / "fit_default" / "folds"
 COLUMNS = ("box", "box oracle", "1 point", "1 oracle", "2 points", "3 points", "3 fed back")

@@ -24,10 +24,8 @@ from benchmarks.fit_default.candidates import CandidateSamples, fit_candidates, 
 from benchmarks.fit_default.examples import Example, data_root, disguise, load_examples
 from benchmarks.fit_default.judges import JudgeSamples, fit_judge, sample_judge
 from benchmarks.fit_default.verdicts import Asked, ask, fit_first, fit_second
-from samovar_plugins.default.encoding import encode_pixels
-from samovar_plugins.default.frame import Frame
-from samovar_plugins.default.scene import Scene, open_scene
-from samovar_plugins.default.weights import Weights
+from samovar_plugins.default.encoding import Frame, Scene, encode_pixels, open_scene
+from samovar_plugins.default.network import Weights
 
 Nets = dict[str, NDArray[np.float32]]
 _start = time.monotonic()

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from benchmarks.fit_default.examples import Example
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import to_frame
-from samovar_plugins.default.border_costs import SIZELESS
 from samovar_plugins.default.channels import describe_pixels
-from samovar_plugins.default.encoding import regions_of, working_copy
-from samovar_plugins.default.frame import Frame
-from samovar_plugins.default.leaves import Borders, Leaves, count_leaves, find_borders
-from samovar_plugins.default.merging import PLAIN, describe_borders, merge_leaves
+from samovar_plugins.default.encoding import Frame, regions_of, working_copy
+from samovar_plugins.default.merge_trees import PLAIN, describe_borders, merge_leaves
+from samovar_plugins.default.rag import SIZELESS, Borders, find_borders
+from samovar_plugins.default.superpixels import Leaves, count_leaves
 
 __all__ = ["BorderSamples", "fit_borders", "sample_borders"]
 

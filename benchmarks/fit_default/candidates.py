@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import deepest, jittered, leaf_share, random_click, tight_box
-from samovar_plugins.default.fitting import box_rows, point_rows
-from samovar_plugins.default.membership import leaf_sums
-from samovar_plugins.default.scene import Scene
+from samovar_plugins.default.encoding import Scene
+from samovar_plugins.default.prompt_fit import box_rows, point_rows
+from samovar_plugins.default.proposals import leaf_sums
 
 __all__ = ["CandidateSamples", "fit_candidates", "sample_candidates", "true_iou"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.verdicts import Asked
-from samovar_plugins.default.answers import REFINED, hypotheses
-from samovar_plugins.default.scene import Scene
-from samovar_plugins.default.weights import Weights
+from samovar_plugins.default.decoding import REFINED, hypotheses
+from samovar_plugins.default.encoding import Scene
+from samovar_plugins.default.network import Weights
 
 __all__ = ["JudgeSamples", "fit_judge", "sample_judge"]
 

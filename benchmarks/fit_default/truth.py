@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar_plugins.default.frame import Frame
-from samovar_plugins.default.scene import Scene
+from samovar_plugins.default.encoding import Frame, Scene
 
 __all__ = ["Click", "deepest", "jittered", "leaf_share", "next_click", "random_click", "tight_box", "to_frame"]
 

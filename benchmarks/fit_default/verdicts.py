@@ -20,15 +20,13 @@ from benchmarks.fit_default.truth import (
     tight_box,
 )
 from samovar import Masks
-from samovar_plugins.default.candidates import find_candidates
-from samovar_plugins.default.classify import classify, first_verdict, tidy
-from samovar_plugins.default.cutting import cut_mask
-from samovar_plugins.default.evidence import Evidence, find_ways, first_evidence, second_evidence
-from samovar_plugins.default.fields import make_field
-from samovar_plugins.default.membership import votes
-from samovar_plugins.default.queries import Query, make_query
-from samovar_plugins.default.scene import Scene
-from samovar_plugins.default.weights import Weights
+from samovar_plugins.default.decoding import classify, first_verdict, tidy
+from samovar_plugins.default.encoding import Query, Scene, make_query
+from samovar_plugins.default.features import Evidence, find_ways, first_evidence, second_evidence
+from samovar_plugins.default.network import Weights
+from samovar_plugins.default.prompt_fit import find_candidates
+from samovar_plugins.default.proposals import votes
+from samovar_plugins.default.segmenter import cut_mask, make_field
 
 __all__ = ["Asked", "ask", "evidence_of", "fit_first", "fit_second"]
 

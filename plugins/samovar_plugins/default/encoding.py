@@ -1,12 +1,11 @@
-"""From pixels to tensors: regions, their merge trees, and the pool of candidate objects, kept compactly.
-
-The pool is the union of all trees' nodes. A node found by several trees is kept once and counted: agreement of trees
-is the best single sign of an object. Sets of leaves are compared by a 64-bit sum of random numbers, one a leaf.
-"""
+"""From pixels to the tensors of an embedding, and from those, with a prompt, to what decoding works on."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,24 +13,287 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .border_costs import SIZELESS
 from .channels import describe_pixels
-from .frame import Frame
-from .graph import adjacency, distances
-from .leaves import Borders, Leaves, count_leaves, find_borders
-from .merging import RECIPES, describe_borders, merge_leaves
-from .nodes import Tree, describe_nodes, lay_out
-from .regions import grow_regions
-from .weights import Weights
+from .merge_trees import RECIPES, describe_borders, lay_out, merge_leaves
+from .network import Weights
+from .proposals import pool
+from .rag import SIZELESS, adjacency, distances, find_borders
+from .superpixels import count_leaves, grow_regions
 
-__all__ = ["MAX_LEAVES", "encode_pixels", "regions_of", "working_copy"]
+if TYPE_CHECKING:
+    from samovar.masks import Masks
+
+__all__ = [
+    "MAX_LEAVES",
+    "MAX_SIDE",
+    "WORK_PIXELS",
+    "Frame",
+    "Query",
+    "Scene",
+    "cover",
+    "encode_pixels",
+    "leaf_prior",
+    "make_query",
+    "nearest_pixel",
+    "open_scene",
+    "regions_of",
+    "surroundings",
+    "working_copy",
+]
+
+WORK_PIXELS = 160_000
+"""Pixels of the working frame: a 640×480 photo is seen at 462×346."""
+
+MAX_SIDE = 4096
+"""Longest working side, so that a 20,000×1 strip stays a strip of bounded size."""
+
+MAX_ZOOM = 2.0
+"""Small images are enlarged at most this much; beyond it there is nothing more to see."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The sizes of an image and of its working copy, in pixels."""
+
+    width: int
+    height: int
+    cols: int
+    rows: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Frame:
+        """The working frame of a `width`×`height` image."""
+        zoom = min(math.sqrt(WORK_PIXELS / (width * height)), MAX_ZOOM, MAX_SIDE / max(width, height))
+        return cls(width, height, max(1, round(width * zoom)), max(1, round(height * zoom)))
+
+    @property
+    def zoom_x(self) -> float:
+        """Working pixels per image pixel along x."""
+        return self.cols / self.width
+
+    @property
+    def zoom_y(self) -> float:
+        """Working pixels per image pixel along y."""
+        return self.rows / self.height
+
+
+@dataclass(frozen=True)
+class Scene:
+    """n leaves, e borders, t trees and c candidates of one image, all in working pixels.
+
+    Attributes:
+        frame: the sizes.
+        labels: H×W uint16, the leaf of each working pixel.
+        area, centre, box, rim: per leaf, as in `leaves.Leaves`.
+        histogram: BINS×n uint8, shares of 255.
+        border_first, border_second, border_length, border_strength: e each, as in the tensors.
+        offsets, neighbour, step, weight: adjacency lists, see `graph.adjacency`.
+        rim_distance: n float32, geodesic distance to the frame's edge.
+        order, parent, height: t×…, the trees, see `nodes.Tree`.
+        pool_tree, pool_start, pool_end, pool_box, pool_features: the candidates; `pool_features` is float16.
+    """
+
+    frame: Frame
+    labels: NDArray[np.uint16]
+    area: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    box: NDArray[np.int16]
+    rim: NDArray[np.float32]
+    histogram: NDArray[np.uint8]
+    border_first: NDArray[np.uint16]
+    border_second: NDArray[np.uint16]
+    border_length: NDArray[np.float32]
+    border_strength: NDArray[np.float32]
+    offsets: NDArray[np.int32]
+    neighbour: NDArray[np.int32]
+    step: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    rim_distance: NDArray[np.float32]
+    order: NDArray[np.uint16]
+    parent: NDArray[np.int16]
+    height: NDArray[np.float32]
+    pool_tree: NDArray[np.uint8]
+    pool_start: NDArray[np.uint16]
+    pool_end: NDArray[np.uint16]
+    pool_box: NDArray[np.float32]
+    pool_features: NDArray[np.float16]
+
+    @property
+    def total(self) -> float:
+        """Working pixels."""
+        return float(self.frame.rows * self.frame.cols)
+
+    def leaf_at(self, x: float, y: float) -> int:
+        """The leaf under a working position, pixel centres at +0.5; positions on the far edge are inside."""
+        col = min(max(int(x), 0), self.frame.cols - 1)
+        row = min(max(int(y), 0), self.frame.rows - 1)
+        return int(self.labels[row, col])
+
+
+def open_scene(tensors: Mapping[str, Any], width: int, height: int) -> Scene:
+    """The scene in an embedding's tensors; `width` and `height` are the image's."""
+    get = tensors.__getitem__
+    rows, cols = get("labels").shape
+    offsets, neighbour, step, weight = adjacency(
+        get("border_first"),
+        get("border_second"),
+        get("border_length"),
+        get("border_strength"),
+        get("leaf_centre"),
+        float(rows * cols),
+    )
+    return Scene(
+        frame=Frame(width, height, cols, rows),
+        labels=get("labels"),
+        area=get("leaf_area"),
+        centre=get("leaf_centre"),
+        box=get("leaf_box"),
+        rim=get("leaf_rim"),
+        histogram=get("leaf_histogram"),
+        border_first=get("border_first"),
+        border_second=get("border_second"),
+        border_length=get("border_length"),
+        border_strength=get("border_strength"),
+        offsets=offsets,
+        neighbour=neighbour,
+        step=step,
+        weight=weight,
+        rim_distance=get("leaf_rim_distance"),
+        order=get("tree_order"),
+        parent=get("tree_parent"),
+        height=get("tree_height"),
+        pool_tree=get("pool_tree"),
+        pool_start=get("pool_start"),
+        pool_end=get("pool_end"),
+        pool_box=get("pool_box"),
+        pool_features=get("pool_features"),
+    )
+
+
+@dataclass(frozen=True)
+class Query:
+    """One prompt in working pixels.
+
+    Attributes:
+        positive, negative: k×2 float32, (x, y).
+        positive_leaves, negative_leaves: k int64, the leaf under each.
+        box: 4 float32, x1 y1 x2 y2, or None.
+        prior: n float32 in 0…1, how much of each leaf a mask prompt claims, or None.
+    """
+
+    positive: NDArray[np.float32]
+    negative: NDArray[np.float32]
+    positive_leaves: NDArray[np.int64]
+    negative_leaves: NDArray[np.int64]
+    box: NDArray[np.float32] | None
+    prior: NDArray[np.float32] | None
+
+
+def make_query(
+    scene: Scene,
+    points: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    box: NDArray[np.float32] | None,
+    prior: NDArray[np.float32] | None,
+) -> Query:
+    """The query of points (k×2, image pixels), their labels, a box (image pixels) and a prior over leaves."""
+    frame = scene.frame
+    zoom = np.array([frame.zoom_x, frame.zoom_y], np.float32)
+    at = points.astype(np.float32) * zoom
+    at = np.minimum(np.maximum(at, 0), np.array([frame.cols, frame.rows], np.float32))
+    leaves = np.array([scene.leaf_at(float(x), float(y)) for x, y in at], np.int64)
+    good = labels > 0
+    if box is not None:
+        size = np.array([frame.cols, frame.rows] * 2, np.float32)
+        box = np.minimum(np.maximum(box.astype(np.float32) * np.tile(zoom, 2), 0), size)
+    return Query(at[good], at[~good], leaves[good], leaves[~good], box, prior)
+
+
+@njit
+def cover(labels: NDArray[np.uint16], area: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """n float32: the share of each leaf whose pixel centres are inside the box (at least one pixel's)."""
+    rows, cols = labels.shape
+    x1, x2 = int(np.ceil(box[0] - 0.5)), int(np.ceil(box[2] - 0.5))
+    y1, y2 = int(np.ceil(box[1] - 0.5)), int(np.ceil(box[3] - 0.5))
+    x1, y1 = min(max(x1, 0), cols - 1), min(max(y1, 0), rows - 1)
+    x2, y2 = min(max(x2, x1 + 1), cols), min(max(y2, y1 + 1), rows)
+    out = np.zeros(area.shape[0], np.float32)
+    for y in range(y1, y2):
+        for x in range(x1, x2):
+            out[labels[y, x]] += 1
+    for i in range(out.shape[0]):
+        out[i] /= area[i]
+    return out
+
+
+@njit
+def surroundings(
+    covered: NDArray[np.float32],
+    area: NDArray[np.float32],
+    centre: NDArray[np.float32],
+    vote: NDArray[np.float32],
+    middle_x: float,
+    middle_y: float,
+    half_x: float,
+    half_y: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Around a box: how much each leaf counts as near background, as object, and as background (n float32 each)."""
+    n = area.shape[0]
+    near = np.empty(n, np.float32)
+    wanted = np.empty(n, np.float32)
+    unwanted = np.empty(n, np.float32)
+    for i in range(n):
+        beside = abs(centre[i, 0] - middle_x) < 2 * half_x and abs(centre[i, 1] - middle_y) < 2 * half_y
+        near[i] = 1.1 if beside else 0.1
+        wanted[i] = area[i] * vote[i] * covered[i]
+        unwanted[i] = area[i] * (1 - covered[i]) * near[i]
+    return near, wanted, unwanted
+
+
+@njit
+def nearest_pixel(labels: NDArray[np.uint16], n: int, x: float, y: float, reach: float) -> NDArray[np.float32]:
+    """n float32: working pixels from (x, y) to each leaf's nearest pixel centre; 1e9 if that is well beyond `reach`."""
+    rows, cols = labels.shape
+    out = np.full(n, np.float32(1e18))
+    for j in range(max(int(y - reach), 0), min(int(y + reach) + 1, rows)):
+        dy = np.float32(j + 0.5 - y)
+        dy2 = dy * dy
+        wide = math.sqrt(max(reach * reach - float(dy2), 0.0)) + 1
+        for i in range(max(int(x - wide), 0), min(int(x + wide) + 1, cols)):
+            dx = np.float32(i + 0.5 - x)
+            d = dx * dx + dy2
+            leaf = labels[j, i]
+            if d < out[leaf]:
+                out[leaf] = d
+    for k in range(n):
+        out[k] = np.sqrt(out[k])
+    return out
+
+
+def leaf_prior(scene: Scene, mask: Masks | NDArray[np.float32]) -> NDArray[np.float32]:
+    """n float32 in 0…1: the mean of the mask over each leaf.
+
+    Args:
+        mask: one mask at the image's size, or h×w float32 logits covering the whole image at any resolution.
+    """
+    if isinstance(mask, np.ndarray):
+        claimed = 1 / (1 + np.exp(-np.clip(mask, -20, 20)))
+    else:
+        claimed = mask.to_array()[0]
+    frame = scene.frame
+    claimed = claimed.astype(np.float32)
+    shrink = claimed.shape[0] > frame.rows or claimed.shape[1] > frame.cols
+    way = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    field = cv2.resize(claimed, (frame.cols, frame.rows), interpolation=way)
+    total = np.bincount(scene.labels.ravel(), weights=field.ravel(), minlength=len(scene.area))
+    return np.asarray(np.clip(total / scene.area, 0, 1), np.float32)
+
 
 MAX_LEAVES = 3000
 """Where there would be more (noise, foliage), the smallest ones are merged."""
 
 _TOLERANCE = 20.0
 _MIN_SIZE = 12
-_LARGEST = 0.95  # of the frame: nodes beyond it are no objects
 
 
 def working_copy(pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
@@ -45,55 +307,6 @@ def working_copy(pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
 def regions_of(smooth: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
     """Leaf labels of a blurred H×W×3 float32 image, and their number: MAX_LEAVES at most."""
     return grow_regions(smooth, _TOLERANCE, _MIN_SIZE, MAX_LEAVES)
-
-
-@njit
-def _sums(
-    order: NDArray[np.int32], start: NDArray[np.int32], end: NDArray[np.int32], code: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
-    n = order.shape[0]
-    running = np.zeros(n + 1, np.uint64)
-    for i in range(n):
-        running[i + 1] = running[i] + code[order[i]]
-    out = np.empty(start.shape[0], np.uint64)
-    for i in range(start.shape[0]):
-        out[i] = running[end[i]] - running[start[i]]
-    return out
-
-
-def _pool(
-    trees: list[Tree], leaves: Leaves, borders: Borders, strength: NDArray[np.float32], rows: int, cols: int
-) -> dict[str, NDArray[Any]]:
-    """The union of all trees' nodes: tree, interval, box and features of each, in a fixed order."""
-    code = np.random.default_rng(7).integers(0, 2**63, len(leaves.area), dtype=np.uint64)
-    tree_of, start, end, box, area, features, sums = [], [], [], [], [], [], []
-    for index, tree in enumerate(trees):
-        about, boxes, areas = describe_nodes(tree, leaves, borders, strength, rows, cols)
-        features.append(about)
-        box.append(boxes)
-        area.append(areas)
-        start.append(tree.start)
-        end.append(tree.end)
-        tree_of.append(np.full(len(areas), index, np.uint8))
-        sums.append(_sums(tree.order, tree.start, tree.end, code))
-    table = np.concatenate(features)
-    _, where, same, count = np.unique(np.concatenate(sums), return_index=True, return_inverse=True, return_counts=True)
-    persistence = np.zeros(len(where), np.float32)
-    np.maximum.at(persistence, same.ravel(), table[:, 9])
-    table = table[where]
-    table[:, 9] = persistence
-    table[:, 12] = count
-    # A leaf stays however large it is (leaves come first): each place needs a candidate that holds it, also where a
-    # flat background is one leaf.
-    keep = (np.concatenate(area)[where] <= _LARGEST * rows * cols) | (where < len(leaves.area))
-    where = where[keep]
-    return {
-        "pool_tree": np.concatenate(tree_of)[where],
-        "pool_start": np.concatenate(start)[where].astype(np.uint16),
-        "pool_end": np.concatenate(end)[where].astype(np.uint16),
-        "pool_box": np.concatenate(box)[where].astype(np.float32),
-        "pool_features": table[keep].astype(np.float16),
-    }
 
 
 def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> dict[str, NDArray[Any]]:
@@ -135,5 +348,5 @@ def encode_pixels(pixels: NDArray[np.uint8], frame: Frame, weights: Weights) -> 
         float(labels.size),
     )
     tensors["leaf_rim_distance"] = distances(offsets, neighbour, step, leaves.rim > 0)
-    tensors.update(_pool(trees, leaves, borders, strength, frame.rows, frame.cols))
+    tensors.update(pool(trees, leaves, borders, strength, frame.rows, frame.cols))
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}

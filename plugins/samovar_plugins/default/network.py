@@ -1,15 +1,25 @@
-"""Tiny multilayer perceptrons: standardise, two hidden layers of rectified units, one linear output.
+"""Tiny multilayer perceptrons and their fitted numbers, read from the one small file beside this module.
 
-All numbers of one network lie in one flat float32 vector, so that kernels (see `border_costs`) take networks as plain
-arrays: mean (d), 1/deviation (d), W1 (d×h), b1 (h), W2 (h×h), b2 (h), w3 (h), b3 (1). The rows of one prompt are
-evaluated together and apart from all others', in blocks so small that no BLAS spreads them over threads: an answer
-depends neither on the rest of the batch nor on the number of cores.
+A network standardises its inputs, has two hidden layers of rectified units and one linear output. All its numbers lie
+in one flat float32 vector, so that kernels (see `rag`) take networks as plain arrays: mean (d), 1/deviation (d), W1
+(d×h), b1 (h), W2 (h×h), b2 (h), w3 (h), b3 (1). The rows of one prompt are evaluated together and apart from all
+others', in blocks so small that no BLAS spreads them over threads: an answer depends neither on the rest of the batch
+nor on the number of cores.
+
+`fitted.npz` holds thirteen small networks as float16 vectors, 20,179 numbers in all. They were fitted by
+`python -m benchmarks.fit_default --out FOLDER --disguises 4` on 97 COCO photos with COCO's panoptic masks (annotations
+CC BY 4.0, COCO Consortium; photos under their own Flickr licences, not in the package) and on nothing else.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +27,16 @@ from numpy.typing import NDArray
 from samovar.errors import WeightsError
 from samovar.jit import njit
 
-__all__ = ["Layers", "hidden_units", "parameter_count", "probabilities", "unfold"]
+__all__ = [
+    "Layers",
+    "Weights",
+    "code_digest",
+    "hidden_units",
+    "load_weights",
+    "parameter_count",
+    "probabilities",
+    "unfold",
+]
 
 _BLOCK = 128
 
@@ -102,3 +121,85 @@ def probabilities(net: Layers, rows: NDArray[np.float32]) -> NDArray[np.float32]
     _rectify(first, net.b1)
     odds = _odds(_product(first, net.w2), net.b2, net.w3, net.b3)
     return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+
+
+_FILE = Path(__file__).with_name("fitted.npz")
+
+Net = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """All networks (see `network`), by name; a missing one falls back on a hand-made rule."""
+
+    nets: dict[str, Net] = field(default_factory=dict)
+    _layers: dict[tuple[str, int], Layers] = field(default_factory=dict, init=False, repr=False)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the numbers."""
+        digest = hashlib.sha256()
+        for name, net in sorted(self.nets.items()):
+            digest.update(f"{name} {net.dtype.str} {net.shape}\n".encode())
+            digest.update(net.tobytes())
+        return digest.hexdigest()[:16]
+
+    def probabilities(self, name: str, rows: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network of that name says of rows×inputs; the fallback when it was not fitted.
+
+        Raises:
+            WeightsError: it has other inputs.
+        """
+        if name not in self.nets:
+            return fallback
+        inputs = rows.shape[1]
+        layers = self._layers.get((name, inputs))
+        if layers is None:
+            layers = self._layers[name, inputs] = unfold(self.nets[name], inputs)
+        return probabilities(layers, rows)
+
+    @property
+    def border(self) -> Net | None:
+        """Log-odds that a border between two regions is an object's outline."""
+        return self.nets.get("border")
+
+    @property
+    def border_sizeless(self) -> Net | None:
+        """The same from features that say nothing of size."""
+        return self.nets.get("border_sizeless")
+
+
+@functools.cache
+def load_weights(path: Path | None = None) -> Weights:
+    """The networks in `path` (an .npz of float vectors), by default those in the package.
+
+    Raises:
+        WeightsError: the file is missing or holds anything but vectors of finite floats.
+    """
+    source = _FILE if path is None else path
+    try:
+        data = source.read_bytes()
+        with np.load(BytesIO(data), allow_pickle=False) as archive:
+            nets = {name: archive[name].astype(np.float32) for name in archive.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise WeightsError(f"cannot read the fitted numbers of the default segmenter at {source}: {error}") from error
+    for name, net in nets.items():
+        if net.ndim != 1 or not np.isfinite(net).all():
+            raise WeightsError(f"{source}: {name} must be a vector of finite numbers; reinstall the package")
+        net.setflags(write=False)
+    return Weights(nets)
+
+
+@functools.cache
+def code_digest(folder: Path = Path(__file__).parent) -> str:
+    """16 hexadecimal digits that change whenever any module of this package does.
+
+    All modules count, though some only decode: a version number, or a list of those that encode, is one that somebody
+    forgets to change; an embedding made again costs a fraction of a second.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.name} {len(source)}\n".encode())
+        digest.update(source)
+    return digest.hexdigest()[:16]

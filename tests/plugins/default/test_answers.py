@@ -12,8 +12,8 @@ from samovar import Image, Masks, Prompt
 from samovar.embedding import Embedding
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.default.answers import _overlaps
-from samovar_plugins.default.scene import open_scene
+from samovar_plugins.default.decoding import _overlaps
+from samovar_plugins.default.encoding import open_scene
 from samovar_plugins.default.segmenter import DefaultSegmenter
 
 

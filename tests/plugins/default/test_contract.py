@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from samovar.testing import SegmenterTests
+from samovar_plugins.default.network import load_weights
 from samovar_plugins.default.segmenter import DefaultSegmenter
-from samovar_plugins.default.weights import load_weights
 
 
 class TestDefault(SegmenterTests):

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from samovar import Masks
 from samovar.errors import WeightsError
-from samovar_plugins.default.border_costs import network_row
-from samovar_plugins.default.cutting import _cut
-from samovar_plugins.default.graph import FAR, adjacency, components, distances
-from samovar_plugins.default.membership import leaf_sums, votes
+from samovar_plugins.default.merge_trees import Tree, lay_out
 from samovar_plugins.default.network import hidden_units, parameter_count, probabilities, unfold
-from samovar_plugins.default.nodes import Tree, lay_out
-from samovar_plugins.default.regions import grow_regions
+from samovar_plugins.default.proposals import leaf_sums, votes
+from samovar_plugins.default.rag import FAR, adjacency, components, distances, network_row
+from samovar_plugins.default.segmenter import _cut
+from samovar_plugins.default.superpixels import grow_regions
 
 seeds = st.integers(0, 2**32 - 1)
 

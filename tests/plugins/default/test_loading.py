@@ -16,9 +16,8 @@ from samovar.errors import DeviceError, InputError, WeightsError
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 from samovar_plugins.default import segmenter as module_of_it
-from samovar_plugins.default.identity import code_digest
+from samovar_plugins.default.network import Weights, code_digest, load_weights
 from samovar_plugins.default.segmenter import DefaultSegmenter, load
-from samovar_plugins.default.weights import Weights, load_weights
 
 PACKAGE = Path(module_of_it.__file__).parent
 

@@ -1,22 +1,23 @@
-"""Every node of a merge tree as a candidate object: where it lies, and what an object-like region looks like.
+"""Region proposals: the nodes of all merge trees, what object-like regions look like, and which superpixels each holds.
 
-Leaves are numbered in depth-first order of the tree, so that a node *is* an interval of that order and membership
-needs no matrix. Statistics of a node's outline come from leaf borders by inclusion and exclusion: a border is inside
-the lowest common ancestor of its two leaves and above, and is outline below.
+The pool is the union of all trees' nodes. A node found by several trees is kept once and counted: agreement of trees
+is the best single sign of an object. Sets of superpixels are compared by a 64-bit sum of random numbers, one each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .leaves import Borders, Leaves
+from .merge_trees import Tree
+from .rag import Borders
+from .superpixels import Leaves
 
-__all__ = ["NODE_FEATURES", "Tree", "describe_nodes", "lay_out"]
+__all__ = ["NODE_FEATURES", "describe_nodes", "holding", "leaf_sums", "members", "pool", "votes"]
 
 NODE_FEATURES = 20
 """log area share, filling of the box, log aspect, share of outline on the frame's edge, log roundness, mean and mean
@@ -24,52 +25,96 @@ square outline strength, mean inner strength, height, persistence, contrast with
 of trees that have it, frame sides touched, centre x and y, log number of leaves, log parent's area ratio, outline
 strength beyond the inner one, root of the area share."""
 
-
-@dataclass(frozen=True)
-class Tree:
-    """One merge tree over n leaves; nodes 0…n−1 are the leaves, 2n−2 the root.
-
-    Attributes:
-        order: n int32, leaves in depth-first order.
-        start, end: 2n−1 int32, each node's interval of `order`.
-        parent: 2n−1 int32, −1 for the root.
-        height: 2n−1 float32, the merge cost as a share of the root's; 0 for leaves.
-    """
-
-    order: NDArray[np.int32]
-    start: NDArray[np.int32]
-    end: NDArray[np.int32]
-    parent: NDArray[np.int32]
-    height: NDArray[np.float32]
+_LARGEST = 0.95  # of the frame: nodes beyond it are no objects
 
 
 @njit
-def _lay_out(
-    children: NDArray[np.int32], n: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    nodes = 2 * n - 1
-    parent = np.full(nodes, -1, np.int32)
-    size = np.ones(nodes, np.int32)
-    for k in range(n - 1):
-        for side in range(2):
-            parent[children[k, side]] = n + k
-        size[n + k] = size[children[k, 0]] + size[children[k, 1]]
-    start = np.zeros(nodes, np.int32)
-    for k in range(n - 2, -1, -1):
-        start[children[k, 0]] = start[n + k]
-        start[children[k, 1]] = start[n + k] + size[children[k, 0]]
-    order = np.empty(n, np.int32)
-    for leaf in range(n):
-        order[start[leaf]] = leaf
-    return order, start, start + size, parent
+def holding(
+    leaf: int,
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+) -> NDArray[np.bool_]:
+    """Which candidates hold a leaf."""
+    place = np.empty(order.shape[0], np.int32)
+    for t in range(order.shape[0]):
+        for i in range(order.shape[1]):
+            if order[t, i] == leaf:
+                place[t] = i
+                break
+    out = np.empty(tree.shape[0], np.bool_)
+    for c in range(tree.shape[0]):
+        out[c] = start[c] <= place[tree[c]] < end[c]
+    return out
 
 
-def lay_out(children: NDArray[np.int32], height: NDArray[np.float32], n: int) -> Tree:
-    """The tree over n leaves with these merges (see `merge_leaves`), laid out depth first."""
-    order, start, end, parent = _lay_out(children, n)
-    top = float(height.max()) if len(height) else 0.0
-    levels = np.concatenate([np.zeros(n, np.float32), height / np.float32(top if top > 0 else 1)])
-    return Tree(order, start, end, parent, levels.astype(np.float32))
+@njit
+def members(
+    index: NDArray[np.int64],
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+) -> NDArray[np.bool_]:
+    """k×n bool: the leaves of each candidate."""
+    out = np.zeros((index.shape[0], order.shape[1]), np.bool_)
+    for k in range(index.shape[0]):
+        c = index[k]
+        for i in range(start[c], end[c]):
+            out[k, order[tree[c], i]] = True
+    return out
+
+
+@njit
+def leaf_sums(
+    index: NDArray[np.int64],
+    value: NDArray[np.float32],
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+) -> NDArray[np.float32]:
+    """For each candidate, the sum of a per-leaf value over its leaves."""
+    trees, n = order.shape
+    running = np.zeros((trees, n + 1), np.float64)
+    for t in range(trees):
+        for i in range(n):
+            running[t, i + 1] = running[t, i] + value[order[t, i]]
+    out = np.empty(index.shape[0], np.float32)
+    for k in range(index.shape[0]):
+        c = index[k]
+        out[k] = running[tree[c], end[c]] - running[tree[c], start[c]]
+    return out
+
+
+@njit
+def votes(
+    index: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    order: NDArray[np.uint16],
+    tree: NDArray[np.uint8],
+    start: NDArray[np.uint16],
+    end: NDArray[np.uint16],
+) -> NDArray[np.float32]:
+    """w×n float32: for each of w×k weightings of the k candidates, the weight of those that hold each leaf, in 0…1."""
+    trees, n = order.shape
+    out = np.zeros((weights.shape[0], n), np.float32)
+    change = np.zeros((trees, n + 1), np.float64)
+    for w in range(weights.shape[0]):
+        change[:] = 0
+        for k in range(index.shape[0]):
+            c = index[k]
+            change[tree[c], start[c]] += weights[w, k]
+            change[tree[c], end[c]] -= weights[w, k]
+        for t in range(trees):
+            held = 0.0
+            for i in range(n):
+                held += change[t, i]
+                out[w, order[t, i]] += held
+        for i in range(n):
+            out[w, i] = min(max(out[w, i], np.float32(0)), np.float32(1))
+    return out
 
 
 @njit(fastmath=True)
@@ -229,3 +274,52 @@ def describe_nodes(
         rows,
         cols,
     )
+
+
+@njit
+def _sums(
+    order: NDArray[np.int32], start: NDArray[np.int32], end: NDArray[np.int32], code: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    n = order.shape[0]
+    running = np.zeros(n + 1, np.uint64)
+    for i in range(n):
+        running[i + 1] = running[i] + code[order[i]]
+    out = np.empty(start.shape[0], np.uint64)
+    for i in range(start.shape[0]):
+        out[i] = running[end[i]] - running[start[i]]
+    return out
+
+
+def pool(
+    trees: list[Tree], leaves: Leaves, borders: Borders, strength: NDArray[np.float32], rows: int, cols: int
+) -> dict[str, NDArray[Any]]:
+    """The union of all trees' nodes: tree, interval, box and features of each, in a fixed order."""
+    code = np.random.default_rng(7).integers(0, 2**63, len(leaves.area), dtype=np.uint64)
+    tree_of, start, end, box, area, features, sums = [], [], [], [], [], [], []
+    for index, tree in enumerate(trees):
+        about, boxes, areas = describe_nodes(tree, leaves, borders, strength, rows, cols)
+        features.append(about)
+        box.append(boxes)
+        area.append(areas)
+        start.append(tree.start)
+        end.append(tree.end)
+        tree_of.append(np.full(len(areas), index, np.uint8))
+        sums.append(_sums(tree.order, tree.start, tree.end, code))
+    table = np.concatenate(features)
+    _, where, same, count = np.unique(np.concatenate(sums), return_index=True, return_inverse=True, return_counts=True)
+    persistence = np.zeros(len(where), np.float32)
+    np.maximum.at(persistence, same.ravel(), table[:, 9])
+    table = table[where]
+    table[:, 9] = persistence
+    table[:, 12] = count
+    # A leaf stays however large it is (leaves come first): each place needs a candidate that holds it, also where a
+    # flat background is one leaf.
+    keep = (np.concatenate(area)[where] <= _LARGEST * rows * cols) | (where < len(leaves.area))
+    where = where[keep]
+    return {
+        "pool_tree": np.concatenate(tree_of)[where],
+        "pool_start": np.concatenate(start)[where].astype(np.uint16),
+        "pool_end": np.concatenate(end)[where].astype(np.uint16),
+        "pool_box": np.concatenate(box)[where].astype(np.float32),
+        "pool_features": table[keep].astype(np.float16),
+    }

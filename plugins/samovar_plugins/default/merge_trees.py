@@ -1,20 +1,28 @@
-"""Greedy agglomeration of leaves with a priority queue of borders.
+"""Merge trees: superpixels joined greedily, cheapest edge first, by several costs.
 
-The queue holds every border with the cost it had when it was last looked at. The cheapest is taken; if its two sides
-have grown much since, its cost is computed anew and it goes back. Large regions therefore do not force hundreds of
-borders to be recomputed at every merge, which is what makes naive agglomeration quadratic.
+A priority queue holds every edge with the cost it had when it was last looked at. The cheapest is taken; if its two
+sides have grown much since, its cost is computed anew and it goes back. Large regions therefore do not force hundreds
+of edges to be recomputed at every merge, which is what makes naive agglomeration quadratic.
+
+Superpixels are numbered in depth-first order of a tree, so that a node *is* an interval of that order and membership
+needs no matrix.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .border_costs import BORDER_FEATURES, border_cost
+from .network import hidden_units
+from .rag import BORDER_FEATURES, SIZELESS, Borders, border_cost, describe_all
+from .superpixels import Leaves
 
-__all__ = ["merge"]
+__all__ = ["PLAIN", "RECIPES", "Recipe", "Tree", "describe_borders", "lay_out", "merge", "merge_leaves", "perimeters"]
 
 _STALE = 1.1  # a border is looked at again once its two sides together have grown by this factor
 _EAGER = 4  # regions with more borders than this have them looked at again only when they come up
@@ -244,3 +252,153 @@ def merge(
                     waiting += 1
             chain = after
     return children, height
+
+
+_NO_NET = np.zeros(1, np.float32)
+_NO_NET.setflags(write=False)  # as fitted ones are: numba compiles a kernel again for arrays that can be written to
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A cost of merging across a border: the product of the factors that it names.
+
+    Attributes:
+        contrast: the hand-made difference in edge strength, histograms and texture.
+        network: softplus of a network's log-odds, on "all" or "sizeless" features, or "none".
+        outline: the mean probability that the border's leaf borders are outlines.
+        size_power: (smaller area / whole) to this power, so that small regions go first.
+        share_power: (1.2 − share of the smaller perimeter) to this power, so that inclusions go first.
+    """
+
+    contrast: bool
+    network: Literal["none", "all", "sizeless"]
+    outline: bool
+    size_power: float
+    share_power: float
+
+
+PLAIN = Recipe(True, "none", False, 0.12, 1.0)
+"""The cost that needs nothing fitted."""
+
+RECIPES = (
+    Recipe(True, "sizeless", False, 0.12, 2.0),
+    Recipe(False, "all", False, 0.12, 1.0),
+    Recipe(False, "sizeless", False, 0.06, 1.0),
+    Recipe(True, "none", True, 0.12, 1.0),
+    Recipe(True, "sizeless", False, 0.0, 1.0),
+)
+"""One tree each: unlike enough that together they hold most objects."""
+
+
+def merge_leaves(
+    leaves: Leaves,
+    borders: Borders,
+    recipe: Recipe,
+    net: NDArray[np.float32] | None = None,
+    outline: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """One merge tree over n leaves.
+
+    Args:
+        leaves, borders: the leaves and their neighbourhood, which must be connected.
+        recipe: the cost.
+        net: a network on BORDER_FEATURES, or on SIZELESS ones, whose output is the log-odds of an object's outline.
+        outline: e float32, the probability that each leaf border is an object's outline; 0 if not given.
+
+    Returns:
+        (n−1)×2 int32, the two children of nodes n, n+1, … (below n they are leaves), and n−1 float32, the cost
+        at which each was made, never below its children's.
+    """
+    likely = np.zeros(len(borders.length), np.float32) if outline is None else outline
+    inputs = {"none": 0, "all": BORDER_FEATURES, "sizeless": len(SIZELESS)}[
+        recipe.network if net is not None else "none"
+    ]
+    return merge(
+        borders.first.copy(),
+        borders.second.copy(),
+        borders.length.copy(),
+        np.concatenate([borders.strength, (likely * borders.length)[:, None]], axis=1),
+        leaves.area.copy(),
+        leaves.histogram.copy(),
+        leaves.colour.copy(),
+        leaves.box.copy(),
+        perimeters(borders, len(leaves.area)),
+        float(leaves.area.sum()),
+        recipe.contrast,
+        recipe.outline,
+        _NO_NET if net is None else net,
+        inputs,
+        1 if net is None else hidden_units(len(net), inputs),
+        recipe.size_power,
+        recipe.share_power,
+    )
+
+
+def describe_borders(leaves: Leaves, borders: Borders) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """e×BORDER_FEATURES float32 features, and e float32 hand-made contrast that says nothing of size."""
+    return describe_all(
+        borders.first,
+        borders.second,
+        borders.length,
+        borders.strength,
+        leaves.area,
+        leaves.histogram,
+        leaves.colour,
+        leaves.box,
+        perimeters(borders, len(leaves.area)),
+        float(leaves.area.sum()),
+    )
+
+
+def perimeters(borders: Borders, n: int) -> NDArray[np.float32]:
+    """n float32: the length of each leaf's borders."""
+    total = np.bincount(borders.first, weights=borders.length, minlength=n)
+    total += np.bincount(borders.second, weights=borders.length, minlength=n)
+    return total.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One merge tree over n leaves; nodes 0…n−1 are the leaves, 2n−2 the root.
+
+    Attributes:
+        order: n int32, leaves in depth-first order.
+        start, end: 2n−1 int32, each node's interval of `order`.
+        parent: 2n−1 int32, −1 for the root.
+        height: 2n−1 float32, the merge cost as a share of the root's; 0 for leaves.
+    """
+
+    order: NDArray[np.int32]
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    parent: NDArray[np.int32]
+    height: NDArray[np.float32]
+
+
+@njit
+def _lay_out(
+    children: NDArray[np.int32], n: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    nodes = 2 * n - 1
+    parent = np.full(nodes, -1, np.int32)
+    size = np.ones(nodes, np.int32)
+    for k in range(n - 1):
+        for side in range(2):
+            parent[children[k, side]] = n + k
+        size[n + k] = size[children[k, 0]] + size[children[k, 1]]
+    start = np.zeros(nodes, np.int32)
+    for k in range(n - 2, -1, -1):
+        start[children[k, 0]] = start[n + k]
+        start[children[k, 1]] = start[n + k] + size[children[k, 0]]
+    order = np.empty(n, np.int32)
+    for leaf in range(n):
+        order[start[leaf]] = leaf
+    return order, start, start + size, parent
+
+
+def lay_out(children: NDArray[np.int32], height: NDArray[np.float32], n: int) -> Tree:
+    """The tree over n leaves with these merges (see `merge_leaves`), laid out depth first."""
+    order, start, end, parent = _lay_out(children, n)
+    top = float(height.max()) if len(height) else 0.0
+    levels = np.concatenate([np.zeros(n, np.float32), height / np.float32(top if top > 0 else 1)])
+    return Tree(order, start, end, parent, levels.astype(np.float32))

@@ -1,8 +1,13 @@
-"""What is known of every leaf (region) and of every border between two: counted once, summed ever after.
+"""Superpixels: small regions of even colour, and what is known of each.
 
-Everything here is additive, so a merged region's statistics are sums of its leaves': histograms of L, a, b and of
-"words" (nearest of a palette fitted to this very image in colour and texture), first and second moments of colour,
-positions, bounding boxes, and along each border its length and summed edge strengths.
+They are grown by the graph-based segmentation of Felzenszwalb and Huttenlocher (IJCV 2004): neighbouring pixels are
+joined in order of colour difference as long as the difference is no larger than what either side already contains
+inside, plus a tolerance that shrinks with size. The order comes from a counting sort of differences rounded to 1/64 of
+a grey level, which is linear and the same on every machine.
+
+All that is counted of them is additive, so a merged region's statistics are sums of its superpixels': histograms of L,
+a, b and of textons (nearest of a palette fitted to this very image in colour and texture), first and second moments of
+colour, positions, bounding boxes.
 """
 
 from __future__ import annotations
@@ -14,9 +19,126 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .channels import GRADIENTS, Channels
+from .channels import Channels
 
-__all__ = ["BINS", "GROUPS", "WORDS", "Borders", "Leaves", "count_leaves", "find_borders"]
+__all__ = ["BINS", "GROUPS", "WORDS", "Leaves", "count_leaves", "grow_regions"]
+
+_STEPS = 64.0
+_LEVELS = 29_000  # 64 steps × 442 (the largest RGB distance), rounded up
+
+
+@njit
+def _find(parent: NDArray[np.int32], i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit
+def _grow(image: NDArray[np.float32], tolerance: float, min_size: int, most: int) -> tuple[NDArray[np.int32], int]:
+    rows, cols = image.shape[0], image.shape[1]
+    count = rows * cols
+    # an edge is its first pixel and one of four directions: right, down-left, down, down-right
+    jump = (1, cols - 1, cols, cols + 1)
+    weight = np.full(4 * count, -1, np.int32)
+    histogram = np.zeros(_LEVELS + 1, np.int32)
+    for y in range(rows):
+        for x in range(cols):
+            r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
+            for k in range(4):
+                ny = y if k == 0 else y + 1
+                nx = x + 1 if k == 0 else x + k - 2
+                if ny >= rows or nx >= cols or nx < 0:
+                    continue
+                d0, d1, d2 = r - image[ny, nx, 0], g - image[ny, nx, 1], b - image[ny, nx, 2]
+                step = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2) * np.float32(_STEPS)
+                w = min(int(step), _LEVELS - 1)
+                weight[4 * (y * cols + x) + k] = w
+                histogram[w + 1] += 1
+    for w in range(_LEVELS):
+        histogram[w + 1] += histogram[w]
+    edges = histogram[_LEVELS]
+    order = np.empty(edges, np.int32)
+    for code in range(4 * count):
+        w = weight[code]
+        if w >= 0:
+            order[histogram[w]] = code
+            histogram[w] += 1
+    parent = np.arange(count).astype(np.int32)
+    size = np.ones(count, np.int32)
+    limit = np.full(count, np.float32(tolerance))
+    waiting = 0
+    left = count
+    for k in range(edges):
+        code = order[k]
+        a = _find(parent, code >> 2)
+        b = _find(parent, (code >> 2) + jump[code & 3])
+        if a == b:
+            continue
+        w_real = np.float32(weight[code]) / np.float32(_STEPS)
+        if w_real <= limit[a] and w_real <= limit[b]:
+            if size[a] < size[b]:
+                a, b = b, a
+            parent[b] = a
+            size[a] += size[b]
+            limit[a] = w_real + np.float32(tolerance) / np.float32(size[a])
+            left -= 1
+        else:
+            order[waiting] = code
+            waiting += 1
+    smallest = min_size
+    while True:
+        kept = 0
+        for k in range(waiting):
+            code = order[k]
+            a = _find(parent, code >> 2)
+            b = _find(parent, (code >> 2) + jump[code & 3])
+            if a == b:
+                continue
+            if size[a] < smallest or size[b] < smallest:
+                if size[a] < size[b]:
+                    a, b = b, a
+                parent[b] = a
+                size[a] += size[b]
+                left -= 1
+            else:
+                order[kept] = code
+                kept += 1
+        waiting = kept
+        if left <= most:
+            break
+        smallest = smallest * 5 // 4 + 1
+    name = np.full(count, -1, np.int32)
+    labels = np.empty((rows, cols), np.int32)
+    found = 0
+    for y in range(rows):
+        for x in range(cols):
+            root = _find(parent, y * cols + x)
+            if name[root] < 0:
+                name[root] = found
+                found += 1
+            labels[y, x] = name[root]
+    return labels, found
+
+
+def grow_regions(
+    image: NDArray[np.float32], tolerance: float, min_size: int, most: int
+) -> tuple[NDArray[np.int32], int]:
+    """Label the regions of `image`.
+
+    Args:
+        image: H×W×3 float32 in 0…255, already a little blurred.
+        tolerance: the paper's k, in grey levels times pixels: larger gives larger regions.
+        min_size: no region is smaller than this many pixels (unless the image is).
+        most: the smallest size is raised until there are no more regions than this.
+
+    Returns:
+        H×W int32 labels from 0, numbered in reading order, and how many there are.
+    """
+    labels, found = _grow(image, float(tolerance), int(min_size), int(most))
+    return labels, int(found)
+
 
 WORDS = 48
 GROUPS = (0, 12, 36, 60, 60 + WORDS)
@@ -45,22 +167,6 @@ class Leaves:
     rim: NDArray[np.float32]
     colour: NDArray[np.float64]
     histogram: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Borders:
-    """The e borders between neighbouring leaves (4-neighbours).
-
-    Attributes:
-        first, second: e int32, leaf indices.
-        length: e float32, pixel sides.
-        strength: e×GRADIENTS float32, summed edge strength along the border.
-    """
-
-    first: NDArray[np.int32]
-    second: NDArray[np.int32]
-    length: NDArray[np.float32]
-    strength: NDArray[np.float32]
 
 
 @njit
@@ -203,53 +309,6 @@ def _assign(planes: NDArray[np.float32], palette: NDArray[np.float32]) -> NDArra
     return words
 
 
-@njit
-def _borders(
-    labels: NDArray[np.int32], n: int, edges: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    rows, cols = labels.shape
-    depth = edges.shape[2]
-    capacity = 1
-    for y in range(rows):
-        for x in range(cols):
-            if x + 1 < cols and labels[y, x] != labels[y, x + 1]:
-                capacity += 1
-            if y + 1 < rows and labels[y, x] != labels[y + 1, x]:
-                capacity += 1
-    head = np.full(n, -1, np.int32)
-    following = np.empty(capacity, np.int32)
-    first = np.empty(capacity, np.int32)
-    second = np.empty(capacity, np.int32)
-    length = np.zeros(capacity, np.float32)
-    strength = np.zeros((capacity, depth), np.float32)
-    found = 0
-    for y in range(rows):
-        for x in range(cols):
-            for k in range(2):
-                ny, nx = (y, x + 1) if k == 0 else (y + 1, x)
-                if ny >= rows or nx >= cols:
-                    continue
-                a, b = labels[y, x], labels[ny, nx]
-                if a == b:
-                    continue
-                if a > b:
-                    a, b = b, a
-                e = head[a]
-                while e >= 0 and second[e] != b:
-                    e = following[e]
-                if e < 0:
-                    e = found
-                    found += 1
-                    first[e] = a
-                    second[e] = b
-                    following[e] = head[a]
-                    head[a] = e
-                length[e] += 1
-                for d in range(depth):
-                    strength[e, d] += max(edges[y, x, d], edges[ny, nx, d])
-    return first[:found].copy(), second[:found].copy(), length[:found].copy(), strength[:found].copy()
-
-
 def count_leaves(labels: NDArray[np.int32], n: int, channels: Channels) -> Leaves:
     """Statistics of the n leaves of H×W `labels`."""
     import cv2
@@ -261,10 +320,3 @@ def count_leaves(labels: NDArray[np.int32], n: int, channels: Channels) -> Leave
     words = _assign(planes, _palette(means, weight, WORDS, _ROUNDS))
     histogram = np.zeros((n, BINS), np.float32)
     return Leaves(*_count(labels, n, channels.lab, words, histogram), histogram)
-
-
-def find_borders(labels: NDArray[np.int32], n: int, edges: NDArray[np.float32]) -> Borders:
-    """The borders between the n leaves of H×W `labels`; `edges` is H×W×GRADIENTS edge strength."""
-    if edges.shape[2] != GRADIENTS:
-        raise ValueError(f"expected {GRADIENTS} planes of edge strength; got {edges.shape[2]}")
-    return Borders(*_borders(labels, n, edges))
