@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from samovar import http
 from samovar.errors import ImageError, InputError
 from samovar.image import parse_data_url
-from samovar_adapters.serve.problems import BadGateway
+from samovar_adapters.serve import BadGateway
 
 __all__ = ["Client", "Unreachable"]
 

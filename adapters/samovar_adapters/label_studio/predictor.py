@@ -23,11 +23,11 @@ from samovar_adapters.label_studio.config import Config, Kind, parse
 from samovar_adapters.label_studio.prompts import labels_of, read_context
 from samovar_adapters.label_studio.regions import ImageSize, regions
 from samovar_adapters.label_studio.videos import Videos
-from samovar_adapters.serve.pictures import Pictures
+from samovar_adapters.serve import ImageStore
 
 if TYPE_CHECKING:
     from samovar.protocols import PromptSource
-    from samovar_adapters.serve.engine import Engine
+    from samovar_adapters.serve import Engine
 
 __all__ = ["BackendOptions", "Predictor", "PrefetchQueue", "TaskImages", "config_of"]
 
@@ -78,7 +78,7 @@ class TaskImages:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._kept = Pictures(KEPT_BYTES, KEPT_SECONDS)
+        self._kept = ImageStore(KEPT_BYTES, KEPT_SECONDS)
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="samovar-fetch")
         self._fetching: dict[str, asyncio.Task[bytes]] = {}
 

@@ -14,7 +14,7 @@ import click
 from samovar.cli.options import SETTING, json_option, model_options, quiet_option
 from samovar.errors import InputError
 from samovar_adapters.label_studio.config import KINDS, parse
-from samovar_adapters.serve.command import server_options
+from samovar_adapters.serve import server_options
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from samovar.runtime import Runtime
     from samovar_adapters.label_studio.client import Client
     from samovar_adapters.label_studio.predictor import BackendOptions, PrefetchQueue
-    from samovar_adapters.serve.bodies import Bodies
-    from samovar_adapters.serve.engine import Engine
+    from samovar_adapters.serve import BodyLimits, Engine
 
 __all__ = ["backend_routes", "label_studio", "routes", "warm_project"]
 
@@ -37,7 +36,7 @@ MOST_TASKS = 1000
 _NO_TRAINING = "Samovar's models are not trained from annotations; export them and train the model where it was made"
 
 
-def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
+def routes(engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
     """For `samovar serve`: the server's address and key from LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."""
     from samovar_adapters.label_studio.client import Client
     from samovar_adapters.label_studio.predictor import BackendOptions
@@ -48,7 +47,7 @@ def routes(engine: Engine, bodies: Bodies) -> list[BaseRoute]:
 
 def backend_routes(
     engine: Engine,
-    bodies: Bodies,
+    bodies: BodyLimits,
     client: Client,
     options: BackendOptions,
     *,
@@ -66,7 +65,7 @@ def backend_routes(
 
     from samovar_adapters.label_studio.predictor import Predictor, PrefetchQueue, TaskImages, config_of
     from samovar_adapters.label_studio.regions import draw_something
-    from samovar_adapters.serve.responses import Json
+    from samovar_adapters.serve import JsonResponse
 
     predictor = Predictor(engine, TaskImages(client), options)
     queue = PrefetchQueue(predictor, client, prefetch=prefetch)
@@ -77,7 +76,7 @@ def backend_routes(
         if body.get("schema"):
             parse(str(body["schema"]))  # what could never be answered is said when the backend is added
         client.known_as(str(body.get("hostname") or ""))
-        return Json({"model_version": predictor.model_version})
+        return JsonResponse({"model_version": predictor.model_version})
 
     async def predict(request: Request) -> Response:
         body = await bodies.json(request)
@@ -85,29 +84,29 @@ def backend_routes(
         config = config_of(body)
         drawn = _drawn(body)
         if drawn is None:
-            return Json({"results": await predictor.batch(tasks, config)})
+            return JsonResponse({"results": await predictor.batch(tasks, config)})
         found = await predictor.click(tasks[0], config, drawn)
         queue.follow(tasks[0], _project(body.get("project")), config)
-        return Json({"results": [found]})
+        return JsonResponse({"results": [found]})
 
     async def webhook(request: Request) -> Response:
         body = await bodies.json(request)
         action = str(body.get("action", ""))
         if action == "START_TRAINING":
-            return Json({"error": _NO_TRAINING}, status_code=501)
+            return JsonResponse({"error": _NO_TRAINING}, status_code=501)
         if action != "TASKS_CREATED" or not warm_new:
-            return Json({"status": "ignored", "action": action[:60]})
-        return Json({"status": "encoding", "tasks": _announce(body, queue)}, status_code=202)
+            return JsonResponse({"status": "ignored", "action": action[:60]})
+        return JsonResponse({"status": "encoding", "tasks": _announce(body, queue)}, status_code=202)
 
     async def versions(request: Request) -> Response:
-        return Json({"versions": [predictor.model_version]})
+        return JsonResponse({"versions": [predictor.model_version]})
 
     async def train(request: Request) -> Response:
-        return Json({"error": _NO_TRAINING}, status_code=501)
+        return JsonResponse({"error": _NO_TRAINING}, status_code=501)
 
     async def nothing_to_do(request: Request) -> Response:
         await bodies.read(request)
-        return Json({"status": "ok"})
+        return JsonResponse({"status": "ok"})
 
     return [
         Route("/setup", setup, methods=["POST"]),
@@ -277,7 +276,7 @@ def label_studio(ctx: click.Context, /, port: int, **options: Any) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from samovar_adapters.serve.command import start
+    from samovar_adapters.serve import start
 
     url, key, allowed = options.pop("url"), options.pop("api_key"), options.pop("allowed")
     kind, tolerance, source = options.pop("draw"), options.pop("tolerance"), options.pop("source")

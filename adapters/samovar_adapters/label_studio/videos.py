@@ -27,7 +27,7 @@ from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import Video
 from samovar_adapters.label_studio.prompts import labels_of, rectangle_prompt
 from samovar_adapters.label_studio.regions import ImageSize
-from samovar_adapters.serve.problems import Busy
+from samovar_adapters.serve import Busy
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from samovar.protocols import PromptSource
     from samovar.runtime import Runtime
     from samovar.types import ObjectId
-    from samovar_adapters.serve.engine import Engine
+    from samovar_adapters.serve import Engine
     from samovar_adapters.video import Frame as VideoFrame
 
 __all__ = ["Box", "DrawnTrack", "Videos", "follow_video", "keyframes_of", "read_tracks"]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import cv2
@@ -23,48 +23,11 @@ from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.predictor import BackendOptions
 from samovar_adapters.label_studio.regions import decode_brush
 from samovar_adapters.label_studio.routes import backend_routes
-from samovar_adapters.serve.bodies import Bodies
-from samovar_adapters.serve.engine import Engine
-from tests.adapters.label_studio.servers import Answer, Server, serving
+from samovar_adapters.serve import BodyLimits, Engine
+from tests.adapters.label_studio.backends import CONFIG, backend, click, request, studio_files, task
+from tests.adapters.label_studio.servers import serving
 from tests.adapters.serve.served import SlowRed, client_of, engine_of, flat
 from tests.fakes import FilledBoxes, WordBoxes
-
-CONFIG = """<View><Image name="image" value="$image"/>
-<BrushLabels name="brush" toName="image"><Label value="cat"/></BrushLabels>
-<KeyPointLabels name="point" toName="image" smart="true"><Label value="cat"/></KeyPointLabels></View>"""
-
-
-def studio_files(path: str, authorization: str | None, body: bytes) -> Answer:
-    """/data/upload/RED.png is a picture of that red."""
-    name = path.rpartition("/")[2].partition(".")[0]
-    return (200, flat(int(name)), {}) if name.isdecimal() else (404, b"no", {})
-
-
-@contextmanager
-def backend(
-    segmenter: FilledBoxes | None = None, wishes: BackendOptions | None = None, **options: Any
-) -> Iterator[tuple[TestClient, Server, Engine]]:
-    with ExitStack() as stack:
-        studio = stack.enter_context(serving(studio_files))
-        engine = engine_of(segmenter or FilledBoxes())
-        client = Client(studio.url, "abc")
-        options = {"prefetch": False, **options}
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, wishes or BackendOptions(), **options)
-        yield stack.enter_context(client_of(engine, routes=routes)), studio, engine
-
-
-def task(red: int | str, number: int = 1) -> dict[str, Any]:
-    return {"id": number, "data": {"image": f"/data/upload/{red}.png"}}
-
-
-def click(x: float = 50, y: float = 50) -> dict[str, Any]:
-    value = {"x": x, "y": y, "width": 1, "keypointlabels": ["cat"]}
-    return {"type": "keypointlabels", "to_name": "image", "from_name": "point", "is_positive": True, "value": value}
-
-
-def request(*tasks: dict[str, Any], drawn: Any = None, config: str = CONFIG) -> dict[str, Any]:
-    context = None if drawn is None else {"result": drawn}
-    return {"tasks": list(tasks), "project": "7.169", "label_config": config, "params": {"context": context}}
 
 
 def test_a_click_is_answered_with_the_brush_region_of_its_object() -> None:
@@ -94,7 +57,7 @@ def test_setup_answers_at_once_though_the_model_is_still_loading() -> None:
         raise RuntimeError
 
     engine = Engine(load, name="large")
-    routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(), BackendOptions())
+    routes = backend_routes(engine, BodyLimits(1 << 20, 1 << 24), Client(), BackendOptions())
     with client_of(engine, routes=routes) as client:
         began = time.perf_counter()
         version = client.post("/setup", json={"project": "7.1", "schema": CONFIG, "access_token": "dead"}).json()
@@ -109,7 +72,7 @@ def test_a_batch_has_one_entry_a_task_and_names_the_ones_that_failed() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15], [0, 0, 9, 9]], labels=["Cat", "unknown"]) for _ in images]
 
-    with backend(wishes=BackendOptions(whole=True, source=Middle())) as (client, _, _):
+    with backend(options=BackendOptions(whole=True, source=Middle())) as (client, _, _):
         results = client.post("/predict", json=request(task(51), task("gone", 2), task(102, 3))).json()["results"]
     assert [len(one.get("result", "none")) for one in results] == [1, 4, 1]
     assert results[0]["result"][0]["value"]["brushlabels"] == ["cat"]
@@ -123,7 +86,7 @@ def test_a_sources_names_are_mapped_to_labels() -> None:
         def prompts(self, images: Sequence[Image], requests: object = None) -> list[Prompts]:
             return [Prompts.from_boxes([[5, 5, 15, 15]], labels=["felis catus"]) for _ in images]
 
-    with backend(wishes=BackendOptions(whole=True, source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
+    with backend(options=BackendOptions(whole=True, source=Dog(), labels={"felis catus": "cat"})) as (client, _, _):
         [one] = client.post("/predict", json=request(task(51))).json()["results"]
     assert one["result"][0]["value"]["brushlabels"] == ["cat"]
 
@@ -150,7 +113,9 @@ def test_a_token_that_label_studio_refuses_is_said_and_is_no_error_of_the_server
     with ExitStack() as stack:
         studio = stack.enter_context(serving(lambda *given: (401, b"{}", {})))
         engine = engine_of(FilledBoxes())
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "head.e30.tail"), BackendOptions())
+        routes = backend_routes(
+            engine, BodyLimits(1 << 20, 1 << 24), Client(studio.url, "head.e30.tail"), BackendOptions()
+        )
         client = stack.enter_context(client_of(engine, routes=routes))
         response = client.post("/predict", json=request(task(51), drawn=[click()]))
     assert response.status_code == 502
@@ -168,7 +133,7 @@ def test_a_picture_of_fifty_megabytes_is_answered_and_one_beyond_the_bound_is_re
         for most, status in ((100 * 10**6, 200), (50 * 10**6, 400)):
             engine = engine_of(FilledBoxes())
             client = Client(studio.url, "abc", max_bytes=most)
-            routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), client, BackendOptions())
+            routes = backend_routes(engine, BodyLimits(1 << 20, 1 << 24), client, BackendOptions())
             asking = stack.enter_context(client_of(engine, routes=routes))
             response = asking.post("/predict", json=request(task(51), drawn=[click()]))
             assert response.status_code == status, response.text[:200]
@@ -182,7 +147,7 @@ def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
     with ExitStack() as stack:
         studio = stack.enter_context(serving(studio_files))
         engine = Engine(lambda: Runtime(FilledBoxes(), converters=[WordBoxes()]), name="boxes")
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(studio.url, "abc"), BackendOptions())
+        routes = backend_routes(engine, BodyLimits(1 << 20, 1 << 24), Client(studio.url, "abc"), BackendOptions())
         client = stack.enter_context(client_of(engine, routes=routes))
         [prediction] = client.post("/predict", json=request(task(51), drawn=[words])).json()["results"]
     found = [decode_brush(region["value"]["rle"], 60, 40).boxes.tolist() for region in prediction["result"]]

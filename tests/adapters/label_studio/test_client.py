@@ -39,6 +39,52 @@ def test_uploads_and_local_files_come_from_the_server_with_the_token() -> None:
     assert studio.asked[0][0] == "/data/upload/1/%C3%A4%20b.jpg"
 
 
+@pytest.mark.parametrize("url", ["", "/ls"])
+def test_behind_a_prefix_uploads_are_asked_where_label_studio_says_they_are(url: str) -> None:
+    with serving(plain) as studio:
+        client = Client(studio.url + url, "abc")
+        for reference in ("/ls/data/upload/1/a.jpg", "/ls/data/local-files/?d=a.jpg", "/ls/static/samples/a.jpg"):
+            assert client.image(reference) == PICTURE
+            assert studio.asked[-1] == (reference, "Token abc")
+        client.image("/data/upload/1/a.jpg")
+    assert studio.asked[-1][0] == f"{url}/data/upload/1/a.jpg"
+
+
+def test_addresses_in_label_studios_own_name_are_asked_of_the_server() -> None:
+    """It may be called otherwise from where it runs, or from a browser, than from here."""
+    with serving(plain) as studio:
+        client = Client(studio.url, "abc")
+        own = "http://localhost:8080/data/local-files/?d=a.jpg"
+        with pytest.raises(ImageError, match="--allow-host localhost"):
+            client.image(own)
+        client.known_as("http://localhost:8080")
+        assert client.image(own) == PICTURE
+        for other in ("http://localhost:8081/data/upload/1/a.jpg", "http://localhost:8080/etc/passwd"):
+            with pytest.raises(ImageError):
+                client.image(other)
+        client.known_as("anything at all")
+    assert studio.asked == [("/data/local-files/?d=a.jpg", "Token abc")]
+
+
+@pytest.mark.parametrize("storage", ["s3", "s3s", "gs", "gcswif", "azure-blob", "azure-spi", "redis"])
+def test_every_storage_of_label_studio_is_asked_through_it(storage: str) -> None:
+    with serving(plain) as studio:
+        assert Client(studio.url, "abc").image(f"{storage}://bucket/a.jpg", task=7) == PICTURE
+
+
+@pytest.mark.parametrize("key", ["abc", " abc ", "Token abc", "token  abc"])
+def test_a_token_may_be_copied_with_its_header(key: str) -> None:
+    with serving(plain) as studio:
+        Client(studio.url, key).image("/data/upload/1/a.jpg")
+    assert studio.asked[0][1] == "Token abc"
+
+
+@pytest.mark.parametrize("key", [None, "legacy"])
+def test_an_image_for_which_the_token_is_refused_is_said_to_be(key: str | None) -> None:
+    with serving(lambda *given: (401, b"{}", {})) as studio, pytest.raises(Unreachable, match=r"401.*check --api-key"):
+        Client(studio.url, key).image("/data/upload/1/a.jpg")
+
+
 def test_a_picture_in_a_storage_is_asked_of_the_server_for_its_task() -> None:
     with serving(plain) as studio:
         assert Client(studio.url, "abc").image("s3://bucket/a.jpg", task=7) == PICTURE

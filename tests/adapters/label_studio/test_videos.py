@@ -25,8 +25,7 @@ from samovar_adapters.label_studio.predictor import BackendOptions
 from samovar_adapters.label_studio.regions import ImageSize
 from samovar_adapters.label_studio.routes import backend_routes
 from samovar_adapters.label_studio.videos import Box, follow_video, keyframes_of, read_tracks
-from samovar_adapters.serve.bodies import Bodies
-from samovar_adapters.serve.engine import Engine
+from samovar_adapters.serve import BodyLimits, Engine
 from samovar_adapters.video import Frame as VideoFrame
 from tests.adapters.label_studio.servers import Answer, serving
 from tests.adapters.serve.served import client_of
@@ -56,7 +55,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @contextmanager
-def backend(video: bytes, **wishes: Any) -> Iterator[TestClient]:
+def backend(video: bytes, **options: Any) -> Iterator[TestClient]:
     """The embedded model behind the protocol, and a Label Studio that has the video."""
 
     def studio(path: str, authorization: str | None, body: bytes) -> Answer:
@@ -65,7 +64,9 @@ def backend(video: bytes, **wishes: Any) -> Iterator[TestClient]:
     with ExitStack() as stack:
         server = stack.enter_context(serving(studio))
         engine = Engine(lambda: load("default", cache="off"), name="default")
-        routes = backend_routes(engine, Bodies(1 << 20, 1 << 24), Client(server.url, "abc"), BackendOptions(**wishes))
+        routes = backend_routes(
+            engine, BodyLimits(1 << 20, 1 << 24), Client(server.url, "abc"), BackendOptions(**options)
+        )
         yield stack.enter_context(client_of(engine, routes=routes))
 
 
