@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.fit_default.borders import fit_borders, sample_borders
-from benchmarks.fit_default.candidates import CandidateSamples, fit_candidates, sample_candidates
+from benchmarks.fit_default.edges import fit_edges, sample_edges
 from benchmarks.fit_default.examples import Example, data_root, disguise, load_examples
-from benchmarks.fit_default.judges import JudgeSamples, fit_judge, sample_judge
-from benchmarks.fit_default.verdicts import Asked, ask, fit_first, fit_second
-from samovar_plugins.default.encoding import Frame, Scene, encode_pixels, open_scene
+from benchmarks.fit_default.iou_heads import IouSamples, fit_iou_head, sample_iou_head
+from benchmarks.fit_default.proposals import ProposalSamples, fit_proposals, sample_proposals
+from benchmarks.fit_default.unaries import Asked, ask, fit_first, fit_second
+from samovar_plugins.default.encoding import RegionGraph, WorkingFrame, encode_pixels, open_graph
 from samovar_plugins.default.network import Weights
 
 Nets = dict[str, NDArray[np.float32]]
@@ -47,30 +47,30 @@ def _quiet() -> None:
     torch.set_num_threads(1)
 
 
-def _prepare(job: tuple[Example, int, Nets]) -> tuple[Scene, CandidateSamples, CandidateSamples]:
+def _prepare(job: tuple[Example, int, Nets]) -> tuple[RegionGraph, ProposalSamples, ProposalSamples]:
     example, seed, nets = job
     shown = disguise(example, seed)
     height, width = shown.pixels.shape[:2]
-    scene = open_scene(encode_pixels(shown.pixels, Frame.of(width, height), Weights(nets)), width, height)
-    return (scene, *sample_candidates(scene, _some(shown.masks, seed), np.random.default_rng(seed)))
+    graph = open_graph(encode_pixels(shown.pixels, WorkingFrame.of(width, height), Weights(nets)), width, height)
+    return (graph, *sample_proposals(graph, _some(shown.masks, seed), np.random.default_rng(seed)))
 
 
-def _ask(job: tuple[Example, int, Scene, Nets]) -> tuple[Scene, list[Asked]]:
-    example, seed, scene, nets = job
+def _ask(job: tuple[Example, int, RegionGraph, Nets]) -> tuple[RegionGraph, list[Asked]]:
+    example, seed, graph, nets = job
     shown = disguise(example, seed)
-    return scene, ask(scene, _some(shown.masks, seed), Weights(nets), np.random.default_rng(1000 + seed))
+    return graph, ask(graph, _some(shown.masks, seed), Weights(nets), np.random.default_rng(1000 + seed))
 
 
-def _fit_family(job: tuple[str, list[tuple[Scene, list[Asked]]], Nets]) -> tuple[str, Nets]:
+def _fit_family(job: tuple[str, list[tuple[RegionGraph, list[Asked]]], Nets]) -> tuple[str, Nets]:
     family, asked, nets = job
     nets = dict(nets)
     nets.update(fit_first(family, asked, Weights(nets)))
     return family, {**fit_second(family, asked, Weights(nets)), f"{family}_first": nets[f"{family}_first"]}
 
 
-def _judge(job: tuple[Scene, list[Asked], Nets]) -> list[JudgeSamples]:
-    scene, asked, nets = job
-    return sample_judge(scene, asked, Weights(nets))
+def _judge(job: tuple[RegionGraph, list[Asked], Nets]) -> list[IouSamples]:
+    graph, asked, nets = job
+    return sample_iou_head(graph, asked, Weights(nets))
 
 
 def fit(examples: list[Example], disguises: int, processes: int, families: list[str]) -> Nets:
@@ -79,28 +79,28 @@ def fit(examples: list[Example], disguises: int, processes: int, families: list[
     nets: Nets = {}
     with Pool(processes, _quiet) as pool:
         shown = [disguise(example, seed) for example, seed in jobs[: 3 * len(examples)]]
-        nets.update(fit_borders(pool.map(sample_borders, shown, chunksize=4)))
+        nets.update(fit_edges(pool.map(sample_edges, shown, chunksize=4)))
         _say("borders fitted")
         prepared = pool.map(_prepare, [(*job, nets) for job in jobs], chunksize=2)
         _say("scenes prepared")
         nets.update(
-            fit_candidates(
-                CandidateSamples.concat([part[1] for part in prepared]),
-                CandidateSamples.concat([part[2] for part in prepared]),
+            fit_proposals(
+                ProposalSamples.concat([part[1] for part in prepared]),
+                ProposalSamples.concat([part[2] for part in prepared]),
             )
         )
         _say("candidates fitted")
         scenes = [part[0] for part in prepared]
         del prepared
-        asked = pool.map(_ask, [(*job, scene, nets) for job, scene in zip(jobs, scenes)], chunksize=2)
+        asked = pool.map(_ask, [(*job, graph, nets) for job, graph in zip(jobs, scenes)], chunksize=2)
         _say("prompts asked")
         for name, found in pool.map(_fit_family, [(family, asked, nets) for family in families], chunksize=1):
             nets.update(found)
             _say(f"{name} fitted")
-        judged = pool.map(_judge, [(scene, prompts, nets) for scene, prompts in asked], chunksize=2)
+        judged = pool.map(_judge, [(graph, prompts, nets) for graph, prompts in asked], chunksize=2)
     _say("answers judged")
     for family in families:
-        nets.update(fit_judge(family, judged))
+        nets.update(fit_iou_head(family, judged))
     return nets
 
 

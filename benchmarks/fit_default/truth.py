@@ -1,4 +1,4 @@
-"""What the truth is in terms of leaves, and the prompts that people would give for it."""
+"""What the truth is in terms of superpixels, and the prompts that people would give for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar_plugins.default.encoding import Frame, Scene
+from samovar_plugins.default.encoding import RegionGraph, WorkingFrame
 
 __all__ = ["Click", "deepest", "jittered", "leaf_share", "next_click", "random_click", "tight_box", "to_frame"]
 
@@ -14,18 +14,18 @@ Click = tuple[float, float, int]
 """x, y in pixels (centres at +0.5), and 1 for foreground or 0 for background."""
 
 
-def to_frame(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
+def to_frame(mask: NDArray[np.bool_], frame: WorkingFrame) -> NDArray[np.bool_]:
     """An image-sized mask at the working size."""
     size = (frame.cols, frame.rows)
     return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5)
 
 
-def leaf_share(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """n float32: the share of each leaf that an image-sized mask covers."""
-    size = (scene.frame.cols, scene.frame.rows)
+def leaf_share(graph: RegionGraph, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """n float32: the share of each superpixel that an image-sized mask covers."""
+    size = (graph.frame.cols, graph.frame.rows)
     field = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    total = np.bincount(scene.labels.ravel(), weights=field.ravel(), minlength=len(scene.area))
-    return (total / scene.area).astype(np.float32)
+    total = np.bincount(graph.labels.ravel(), weights=field.ravel(), minlength=len(graph.area))
+    return (total / graph.area).astype(np.float32)
 
 
 def deepest(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -38,8 +38,8 @@ def deepest(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
 def random_click(mask: NDArray[np.bool_], rng: np.random.Generator) -> Click:
     """A click anywhere inside, more likely deep inside."""
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1].ravel()
-    chance = depth.astype(np.float64)
-    place = int(rng.choice(len(chance), p=chance / chance.sum()))
+    unary = depth.astype(np.float64)
+    place = int(rng.choice(len(unary), p=unary / unary.sum()))
     return place % mask.shape[1] + 0.5, place // mask.shape[1] + 0.5, 1
 
 

@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .encoding import Query, Scene
-from .features import Evidence, Ways, find_ways, first_evidence, second_evidence
+from .encoding import Query, RegionGraph
+from .features import Features, PromptGeometry, find_geometry, first_features, second_features
 from .network import Weights
-from .prompt_fit import find_candidates
-from .proposals import leaf_sums, members
+from .prompt_fit import score_proposals
+from .proposals import members, superpixel_sums
 from .rag import components
 
 __all__ = [
-    "JUDGED",
+    "IOU_FEATURES",
     "REFINED",
     "Answer",
     "Hypotheses",
     "answer",
     "classify",
     "family_of",
-    "first_verdict",
+    "first_unary",
     "hypotheses",
-    "judge_rows",
+    "iou_head_rows",
     "tidy",
 ]
 
@@ -47,31 +47,33 @@ def family_of(query: Query) -> str:
     return "point" if query.box is None else "box"
 
 
-def first_verdict(scene: Scene, query: Query, evidence: Evidence, weights: Weights) -> NDArray[np.float32]:
-    """n float32: each leaf's probability by its first evidence alone."""
-    rows = evidence.rows
+def first_unary(graph: RegionGraph, query: Query, features: Features, weights: Weights) -> NDArray[np.float32]:
+    """n float32: each superpixel's probability by its first features alone."""
+    rows = features.rows
     plain = rows[:, 0] * 0.6 + 0.2 + 0.1 * np.tanh(rows[:, 12:16].sum(axis=1)) if query.prior is None else rows[:, 29]
-    chance = np.zeros(len(scene.area), np.float32)
-    chance[evidence.active] = weights.probabilities(f"{family_of(query)}_first", rows, plain)
-    return chance
+    unary = np.zeros(len(graph.area), np.float32)
+    unary[features.active] = weights.probabilities(f"{family_of(query)}_first", rows, plain)
+    return unary
 
 
-def classify(scene: Scene, query: Query, ways: Ways, weights: Weights) -> tuple[NDArray[np.float32], Evidence]:
-    """Each leaf's probability of being in the object (n float32), and the evidence that gave it."""
-    evidence = first_evidence(scene, query, ways, find_candidates(scene, query, weights))
-    chance = first_verdict(scene, query, evidence, weights)
-    second = second_evidence(scene, evidence, chance)
-    plain = chance[evidence.active]
-    chance[evidence.active] = weights.probabilities(f"{family_of(query)}_second", second, plain)
-    for leaf in query.positive_leaves:
-        chance[leaf] = max(chance[leaf], np.float32(_SURE))
-    for leaf in query.negative_leaves:
-        chance[leaf] = min(chance[leaf], np.float32(1 - _SURE))
+def classify(
+    graph: RegionGraph, query: Query, geometry: PromptGeometry, weights: Weights
+) -> tuple[NDArray[np.float32], Features]:
+    """Each superpixel's probability of being in the object (n float32), and the features that gave it."""
+    features = first_features(graph, query, geometry, score_proposals(graph, query, weights))
+    unary = first_unary(graph, query, features, weights)
+    second = second_features(graph, features, unary)
+    plain = unary[features.active]
+    unary[features.active] = weights.probabilities(f"{family_of(query)}_second", second, plain)
+    for superpixel in query.positive_superpixels:
+        unary[superpixel] = max(unary[superpixel], np.float32(_SURE))
+    for superpixel in query.negative_superpixels:
+        unary[superpixel] = min(unary[superpixel], np.float32(1 - _SURE))
     if query.box is not None:
-        chance[evidence.cover < 0.2] = 0
-        if not (chance > 0).any():
-            chance[int(evidence.cover.argmax())] = 1
-    return chance, evidence
+        unary[features.cover < 0.2] = 0
+        if not (unary > 0).any():
+            unary[int(features.cover.argmax())] = 1
+    return unary, features
 
 
 @njit
@@ -91,9 +93,9 @@ def _tidied(
         edge[piece[i]] += rim[i]
         wanted[piece[i]] = chosen[i]
     clicked = False
-    for leaf in positive:
-        if wanted[piece[leaf]]:
-            keep[piece[leaf]] = True
+    for superpixel in positive:
+        if wanted[piece[superpixel]]:
+            keep[piece[superpixel]] = True
             clicked = True
     largest, size = 0.0, 0.0
     for p in range(found):
@@ -107,8 +109,8 @@ def _tidied(
     for p in range(found):
         if not wanted[p] and edge[p] == 0 and mass[p] < 0.03 * size:
             keep[p] = True
-            for leaf in negative:
-                if piece[leaf] == p:
+            for superpixel in negative:
+                if piece[superpixel] == p:
                     keep[p] = False
     out = np.empty(piece.shape[0], np.bool_)
     for i in range(piece.shape[0]):
@@ -116,13 +118,13 @@ def _tidied(
     return out
 
 
-def tidy(scene: Scene, query: Query, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def tidy(graph: RegionGraph, query: Query, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the pieces that the points are in (without points, all of some size), and fill small holes."""
-    piece, found = components(scene.offsets, scene.neighbour, chosen)
-    return _tidied(piece, found, chosen, scene.area, scene.rim, query.positive_leaves, query.negative_leaves)
+    piece, found = components(graph.offsets, graph.neighbour, chosen)
+    return _tidied(piece, found, chosen, graph.area, graph.rim, query.positive_superpixels, query.negative_superpixels)
 
 
-JUDGED = 24
+IOU_FEATURES = 24
 _CELLS = 64  # a mask's depth is measured on at most this many cells a side
 
 
@@ -133,9 +135,9 @@ def _outlines(
     second: NDArray[np.uint16],
     length: NDArray[np.float32],
     strength: NDArray[np.float32],
-    chance: NDArray[np.float32],
+    unary: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """k×5: outline length, mean and mean square strength along it, mean strength inside, mean chance just outside."""
+    """k×5: outline length, mean and mean square strength along it, mean strength inside, mean unary just outside."""
     out = np.zeros((sets.shape[0], 5), np.float32)
     for k in range(sets.shape[0]):
         edge, strong, square, inner, inner_strong, beyond = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -148,7 +150,7 @@ def _outlines(
                 edge += length[e]
                 strong += length[e] * strength[e]
                 square += length[e] * strength[e] * strength[e]
-                beyond += length[e] * chance[second[e] if a else first[e]]
+                beyond += length[e] * unary[second[e] if a else first[e]]
         out[k, 0] = edge
         out[k, 1] = strong / (edge + 1e-6)
         out[k, 2] = square / (edge + 1e-6)
@@ -159,7 +161,7 @@ def _outlines(
 
 @njit
 def _bounds(sets: NDArray[np.bool_], box: NDArray[np.int16]) -> NDArray[np.int64]:
-    """k×4: the box around the leaves of each set, working pixels."""
+    """k×4: the box around the superpixels of each set, working pixels."""
     out = np.zeros((sets.shape[0], 4), np.int64)
     for k in range(sets.shape[0]):
         x1, y1, x2, y2 = 1 << 30, 1 << 30, 0, 0
@@ -184,11 +186,13 @@ def _framed(
     return out
 
 
-def _depths(scene: Scene, query: Query, chosen: NDArray[np.bool_], bounds: NDArray[np.int64]) -> tuple[float, float]:
-    """The deepest place inside the leaves and the mean depth of the positive points, working pixels."""
+def _depths(
+    graph: RegionGraph, query: Query, chosen: NDArray[np.bool_], bounds: NDArray[np.int64]
+) -> tuple[float, float]:
+    """The deepest place inside the superpixels and the mean depth of the positive points, working pixels."""
     left, top, right, bottom = bounds.tolist()
     step = max(1, -(-max(right - left, bottom - top) // _CELLS))
-    framed = _framed(chosen, scene.labels, left, top, right, bottom, step)
+    framed = _framed(chosen, graph.labels, left, top, right, bottom, step)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
     rows, cols = depth.shape
     mean = 0.0
@@ -198,44 +202,44 @@ def _depths(scene: Scene, query: Query, chosen: NDArray[np.bool_], bounds: NDArr
     return float(depth.max()) * step, mean * step
 
 
-def judge_rows(
-    scene: Scene,
+def iou_head_rows(
+    graph: RegionGraph,
     query: Query,
-    evidence: Evidence,
-    chances: NDArray[np.float32],
+    features: Features,
+    unaries: NDArray[np.float32],
     sets: NDArray[np.bool_],
     agreement: NDArray[np.float32],
     origin: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """k×JUDGED float32: what is known of k answers.
+    """k×IOU_FEATURES float32: what is known of k answers.
 
     Args:
-        chances: k×n float32, the leaf probabilities behind each.
-        sets: k×n bool, the leaves of each.
-        agreement: k float32, expected IoU with the candidates' vote.
+        unaries: k×n float32, the superpixel probabilities behind each.
+        sets: k×n bool, the superpixels of each.
+        agreement: k float32, expected IoU with the proposals' vote.
         origin: k float32, how each came about.
     """
-    mass = sets * scene.area
+    mass = sets * graph.area
     area = np.maximum(mass.sum(axis=1), 1)
-    main = chances[0]
-    inside = (mass * chances).sum(axis=1)
-    own = inside / (area + ((~sets) * chances) @ scene.area + 1e-6)
-    with_main = (mass @ main) / (area + scene.area @ main - mass @ main + 1e-6)
-    lines = _outlines(sets, scene.border_first, scene.border_second, scene.border_length, scene.border_strength, main)
-    rim = sets @ scene.rim
-    out = np.zeros((len(sets), JUDGED), np.float32)
+    main = unaries[0]
+    inside = (mass * unaries).sum(axis=1)
+    own = inside / (area + ((~sets) * unaries) @ graph.area + 1e-6)
+    with_main = (mass @ main) / (area + graph.area @ main - mass @ main + 1e-6)
+    lines = _outlines(sets, graph.edge_first, graph.edge_second, graph.edge_length, graph.edge_strength, main)
+    rim = sets @ graph.rim
+    out = np.zeros((len(sets), IOU_FEATURES), np.float32)
     out[:, 0] = own
     out[:, 1] = with_main
     out[:, 2] = agreement
-    out[:, 3] = np.log(area / scene.total)
+    out[:, 3] = np.log(area / graph.total)
     out[:, 4] = rim / (lines[:, 0] + rim + 1e-6)
     out[:, 5] = np.log((lines[:, 0] + rim) ** 2 / (12.566 * area) + 0.05)
     out[:, 6:9] = lines[:, 1:4]
     out[:, 9] = lines[:, 4]
     out[:, 10] = origin
-    out[:, 11] = evidence.candidates.score.max()
+    out[:, 11] = features.proposals.score.max()
     out[:, 12] = inside / area
-    bounds = _bounds(sets, scene.box)
+    bounds = _bounds(sets, graph.box)
     x1, y1, x2, y2 = bounds.T.astype(np.float64)
     out[:, 13] = area / ((x2 - x1) * (y2 - y1))
     out[:, 14] = np.log((x2 - x1) / (y2 - y1))
@@ -248,7 +252,7 @@ def judge_rows(
         out[:, 17] = area / (wide * high)
     if len(query.positive):
         for k, chosen in enumerate(sets):
-            deepest, depth = _depths(scene, query, chosen, bounds[k])
+            deepest, depth = _depths(graph, query, chosen, bounds[k])
             out[k, 18] = depth / max(deepest, 1)
             out[k, 19] = deepest / np.sqrt(area[k])
             out[k, 20] = np.log(depth + 1)
@@ -256,17 +260,19 @@ def judge_rows(
     out[:, 22] = len(query.negative)
     if query.prior is not None:
         claimed = mass @ query.prior
-        out[:, 23] = claimed / (area + scene.area @ query.prior - claimed + 1e-6)
+        out[:, 23] = claimed / (area + graph.area @ query.prior - claimed + 1e-6)
     return out
 
 
 _CONSIDERED = 30
-_BLOCK = 256  # leaves; more in one product and BLAS spreads it over threads, whose meeting takes longer than the work
+_BLOCK = (
+    256  # superpixels; more in one product and BLAS spreads it over threads, whose meeting takes longer than the work
+)
 REFINED = 2
 _ALIKE = 0.95  # two answers that overlap more are one
 _SLACK = 0.1  # of a box's width or height: a mask no farther from the side reaches it
-_LEVELS = np.array([0.4, 0.3, 0.2, 0.15], np.float32)  # then these chances are enough to be in
-_BELIEF = 10.0  # how sharply predicted IoUs become chances of being meant
+_LEVELS = np.array([0.4, 0.3, 0.2, 0.15], np.float32)  # then these unaries are enough to be in
+_BELIEF = 10.0  # how sharply predicted IoUs become unaries of being meant
 
 
 @dataclass(frozen=True)
@@ -274,47 +280,49 @@ class Answer:
     """One possible object.
 
     Attributes:
-        chance: n float32, each leaf's probability.
-        chosen: n bool, the leaves that are in it.
+        unary: n float32, each superpixel's probability.
+        chosen: n bool, the superpixels that are in it.
         score: predicted IoU, 0…1.
     """
 
-    chance: NDArray[np.float32]
+    unary: NDArray[np.float32]
     chosen: NDArray[np.bool_]
     score: float
 
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """k possible answers to one query, the plain verdict first.
+    """k possible answers to one query, the plain unary first.
 
     Attributes:
-        chances: k×n float32, leaf probabilities.
-        sets: k×n bool, leaves.
-        rows: k×JUDGED float32, see `judging.judge_rows`.
+        unaries: k×n float32, superpixel probabilities.
+        sets: k×n bool, superpixels.
+        rows: k×IOU_FEATURES float32, see `judging.iou_head_rows`.
     """
 
-    chances: NDArray[np.float32]
+    unaries: NDArray[np.float32]
     sets: NDArray[np.bool_]
     rows: NDArray[np.float32]
 
 
-def _overlaps(scene: Scene, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """k×m float32: IoUs of leaf sets."""
-    mass = one * scene.area
+def _overlaps(graph: RegionGraph, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """k×m float32: IoUs of superpixel sets."""
+    mass = one * graph.area
     inside = np.zeros((len(one), len(other)), np.float32)
     for start in range(0, mass.shape[1], _BLOCK):
         inside += mass[:, start : start + _BLOCK] @ other[:, start : start + _BLOCK].T.astype(np.float32)
-    area = mass.sum(axis=1)[:, None] + (other * scene.area).sum(axis=1)[None]
+    area = mass.sum(axis=1)[:, None] + (other * graph.area).sum(axis=1)[None]
     return np.asarray(inside / (area - inside + 1e-6), np.float32)
 
 
-def _agreement(scene: Scene, index: NDArray[np.int64], weight: NDArray[np.float32], chosen: NDArray[np.bool_]) -> float:
-    """The mean IoU of one leaf set with these candidates, by their weights."""
-    pool = scene.order, scene.pool_tree, scene.pool_start, scene.pool_end
-    mass = scene.area * chosen
-    inside = leaf_sums(index, mass, *pool)
-    area = np.exp(scene.pool_features[index, 0].astype(np.float32)) * np.float32(scene.total)
+def _agreement(
+    graph: RegionGraph, index: NDArray[np.int64], weight: NDArray[np.float32], chosen: NDArray[np.bool_]
+) -> float:
+    """The mean IoU of one superpixel set with these proposals, by their weights."""
+    proposal_tensors = graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
+    mass = graph.area * chosen
+    inside = superpixel_sums(index, mass, *proposal_tensors)
+    area = np.exp(graph.proposal_features[index, 0].astype(np.float32)) * np.float32(graph.total)
     return float((inside / (area + mass.sum() - inside + np.float32(1e-6))) @ weight)
 
 
@@ -337,71 +345,71 @@ def _cover(
     return out
 
 
-def _reaching(scene: Scene, box: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """4×n bool: the leaves that come close enough to each side of a box: left, top, right, bottom."""
+def _reaching(graph: RegionGraph, box: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """4×n bool: the superpixels that come close enough to each side of a box: left, top, right, bottom."""
     slack = _SLACK * np.array([box[2] - box[0], box[3] - box[1]], np.float32)
-    return np.concatenate([scene.box[:, :2] <= box[:2] + slack, scene.box[:, 2:] >= box[2:] - slack], axis=1).T
+    return np.concatenate([graph.box[:, :2] <= box[:2] + slack, graph.box[:, 2:] >= box[2:] - slack], axis=1).T
 
 
-def _decide(scene: Scene, query: Query, chance: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The leaves that are likelier in than out; with a box, as many more as it takes to reach all its sides.
+def _decide(graph: RegionGraph, query: Query, unary: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The superpixels that are likelier in than out; with a box, as many more as it takes to reach all its sides.
 
     People draw boxes tight (Lempitsky et al., ICCV 2009), so that a mask far from a side lacks something.
     """
-    chosen = chance > 0.5
+    chosen = unary > 0.5
     if not chosen.any():
-        chosen = chance >= 0.8 * chance.max()
-    chosen = tidy(scene, query, chosen)
+        chosen = unary >= 0.8 * unary.max()
+    chosen = tidy(graph, query, chosen)
     if query.box is None:
         return chosen
-    reaching = _reaching(scene, query.box)
+    reaching = _reaching(graph, query.box)
     if (reaching & chosen).any(axis=1).all():
         return chosen
-    enough = np.where(reaching, chance, np.float32(0)).max(axis=1).min()
+    enough = np.where(reaching, unary, np.float32(0)).max(axis=1).min()
     for level in _LEVELS[enough > _LEVELS]:
-        more = tidy(scene, query, chance > level)
+        more = tidy(graph, query, unary > level)
         if (reaching & more).any(axis=1).all():
             return more
     return chosen
 
 
-def hypotheses(scene: Scene, query: Query, weights: Weights, refined: int) -> Hypotheses:
-    """The plain verdict, and so many likely candidates as they are and as refined."""
-    ways = find_ways(scene, query)
-    chance, evidence = classify(scene, query, ways, weights)
-    chances, sets, origin = [chance], [_decide(scene, query, chance)], [0.0]
-    candidates = evidence.candidates
-    top = np.argsort(-candidates.weight, kind="stable")[:_CONSIDERED]
-    weight = candidates.weight[top] / candidates.weight[top].sum()
-    likely = candidates.index[top]
+def hypotheses(graph: RegionGraph, query: Query, weights: Weights, refined: int) -> Hypotheses:
+    """The plain unary, and so many likely proposals as they are and as refined."""
+    geometry = find_geometry(graph, query)
+    unary, features = classify(graph, query, geometry, weights)
+    unaries, sets, origin = [unary], [_decide(graph, query, unary)], [0.0]
+    proposals = features.proposals
+    top = np.argsort(-proposals.weight, kind="stable")[:_CONSIDERED]
+    weight = proposals.weight[top] / proposals.weight[top].sum()
+    likely = proposals.index[top]
     if refined:
-        held = members(likely, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
+        held = members(likely, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
         everything = np.concatenate([sets[0][None], held])
         same = np.eye(len(everything), dtype=np.bool_)
-        for pick in _cover(_overlaps(scene, everything, held), weight, 0, 1 + refined, same)[1:]:
+        for pick in _cover(_overlaps(graph, everything, held), weight, 0, 1 + refined, same)[1:]:
             drawn = everything[pick]
             belief = np.where(drawn, np.float32(1), np.float32(0))
-            redrawn, _ = classify(scene, replace(query, prior=belief), ways, weights)
-            chances += [redrawn, np.where(drawn, np.float32(0.9), np.float32(0.1))]
-            sets += [_decide(scene, query, redrawn), drawn]
+            redrawn, _ = classify(graph, replace(query, prior=belief), geometry, weights)
+            unaries += [redrawn, np.where(drawn, np.float32(0.9), np.float32(0.1))]
+            sets += [_decide(graph, query, redrawn), drawn]
             origin += [1.0, 2.0]
     stacked = np.stack(sets)
-    agreement = np.array([_agreement(scene, likely, weight, one) for one in stacked], np.float32)
-    found = np.stack(chances).astype(np.float32)
-    rows = judge_rows(scene, query, evidence, found, stacked, agreement, np.array(origin, np.float32))
+    agreement = np.array([_agreement(graph, likely, weight, one) for one in stacked], np.float32)
+    found = np.stack(unaries).astype(np.float32)
+    rows = iou_head_rows(graph, query, features, found, stacked, agreement, np.array(origin, np.float32))
     return Hypotheses(found, stacked, rows)
 
 
-def answer(scene: Scene, query: Query, weights: Weights, multimask: bool) -> list[Answer]:
+def answer(graph: RegionGraph, query: Query, weights: Weights, multimask: bool) -> list[Answer]:
     """The answers to one query, best-scored first: one, or up to three with `multimask`."""
     ambiguous = len(query.positive) == 1 and query.box is None and query.prior is None
-    known = hypotheses(scene, query, weights, REFINED if multimask else int(ambiguous))
-    # Without a judge: how well each agrees with the plain verdict's probabilities.
+    known = hypotheses(graph, query, weights, REFINED if multimask else int(ambiguous))
+    # Without a judge: how well each agrees with the plain unary's probabilities.
     score = weights.probabilities(f"judge_{family_of(query)}", known.rows, known.rows[:, 1])
     order = [int(score.argmax())]
     if multimask:
         belief = np.exp(_BELIEF * (score - score.max())).astype(np.float32)
-        iou = _overlaps(scene, known.sets, known.sets)
+        iou = _overlaps(graph, known.sets, known.sets)
         order = _cover(iou, belief / belief.sum(), order[0], 3, iou > _ALIKE)
         order.sort(key=lambda k: -float(score[k]))
-    return [Answer(known.chances[k], known.sets[k], float(score[k])) for k in order]
+    return [Answer(known.unaries[k], known.sets[k], float(score[k])) for k in order]

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .encoding import Query, Scene, cover, surroundings
-from .prompt_fit import SHARPNESS, Candidates
-from .proposals import leaf_sums, votes
+from .encoding import Query, RegionGraph, cover, surroundings
+from .prompt_fit import SHARPNESS, Proposals
+from .proposals import superpixel_sums, votes
 from .rag import distances, smoothed
 from .superpixels import GROUPS
 
 __all__ = [
-    "FIRST",
-    "SECOND",
-    "Evidence",
-    "Ways",
-    "find_ways",
-    "first_columns",
-    "first_evidence",
+    "FIRST_FEATURES",
+    "SECOND_FEATURES",
+    "Features",
+    "PromptGeometry",
+    "find_geometry",
+    "first_features",
+    "first_rows",
     "join_heights",
     "likelihood_ratios",
-    "second_columns",
-    "second_evidence",
+    "second_features",
+    "second_rows",
 ]
 
 _FLOOR = 0.004
@@ -39,11 +39,11 @@ _FLOOR = 0.004
 def likelihood_ratios(
     histogram: NDArray[np.uint8], wanted: NDArray[np.float32], unwanted: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """4×n float32: for L, a, b and words, each leaf's mean log ratio of two mixtures of leaves.
+    """4×n float32: for L, a, b and words, each superpixel's mean log ratio of two mixtures of superpixels.
 
     Args:
         histogram: BINS×n uint8, each group of bins summing to about 255.
-        wanted, unwanted: n float32, how much of each leaf goes into either mixture.
+        wanted, unwanted: n float32, how much of each superpixel goes into either mixture.
     """
     bins, n = histogram.shape
     good = np.empty(bins, np.float32)
@@ -69,15 +69,17 @@ def likelihood_ratios(
     return out
 
 
-FIRST = 34
-SECOND = FIRST + 12
+FIRST_FEATURES = 34
+SECOND_FEATURES = FIRST_FEATURES + 12
 
 
 @njit
 def join_heights(
     parent: NDArray[np.int16], height: NDArray[np.float32], seed: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """t×n float32: the height at which each leaf first shares a node with a seed, in each tree; 1 without seeds."""
+    """t×n float32: the height at which each superpixel first shares a node with a seed, in each tree; 1 without
+    seeds.
+    """
     trees, nodes = parent.shape
     n = seed.shape[0]
     out = np.ones((trees, n), np.float32)
@@ -100,7 +102,7 @@ def join_heights(
 
 
 @njit
-def first_columns(
+def first_rows(
     active: NDArray[np.int64],
     centre: NDArray[np.float32],
     area: NDArray[np.float32],
@@ -126,10 +128,10 @@ def first_columns(
 
     Args:
         ratios: 4×n: see `appearance.likelihood_ratios`.
-        votes: 4×n: the vote, the best candidate's leaves, the softer and the sharper vote.
+        votes: 4×n: the vote, the best proposal's superpixels, the softer and the sharper vote.
         place: middle x and y, half width and height, scale, root of the frame's area, 1 with a box, best score.
     """
-    out = np.zeros((active.shape[0], FIRST), np.float32)
+    out = np.zeros((active.shape[0], FIRST_FEATURES), np.float32)
     trees = joins_good.shape[0]
     middle_x, middle_y, half_x, half_y = place[0], place[1], place[2], place[3]
     scale, root, boxed = place[4], place[5], place[6]
@@ -189,10 +191,10 @@ def first_columns(
 
 
 @njit
-def second_columns(
+def second_rows(
     first: NDArray[np.float32],
     active: NDArray[np.int64],
-    chance: NDArray[np.float32],
+    unary: NDArray[np.float32],
     around: NDArray[np.float32],
     beyond: NDArray[np.float32],
     votes: NDArray[np.float32],
@@ -200,21 +202,21 @@ def second_columns(
     best: float,
     share: float,
 ) -> NDArray[np.float32]:
-    """a×SECOND float32: the first columns, then those of the second evidence.
+    """a×SECOND float32: the first columns, then those of the second features.
 
     Args:
-        votes: 2×n: the vote, and the leaves of the best candidate.
+        votes: 2×n: the vote, and the superpixels of the best proposal.
         ratios: 4×n: see `appearance.likelihood_ratios`.
     """
     width = first.shape[1]
-    out = np.empty((active.shape[0], SECOND), np.float32)
+    out = np.empty((active.shape[0], SECOND_FEATURES), np.float32)
     for k in range(active.shape[0]):
         i = active[k]
         row = out[k]
         for c in range(width):
             row[c] = first[k, c]
-        row[width] = chance[i]
-        row[width + 1] = np.log((chance[i] + 0.01) / (1.01 - chance[i]))
+        row[width] = unary[i]
+        row[width + 1] = np.log((unary[i] + 0.01) / (1.01 - unary[i]))
         row[width + 2] = around[i]
         row[width + 3] = beyond[i]
         row[width + 4] = votes[0, i]
@@ -230,40 +232,41 @@ _OUTSIDE = 0.3
 _UNLIKELY = 0.003
 _REACH = 1.5
 _UNCLAIMED = 0.05
-_SOFT = 0.4  # the powers of the candidates' weights in the softer and the sharper vote
+_SOFT = 0.4  # the powers of the proposals' weights in the softer and the sharper vote
 _SHARP = 2.5
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """First evidence of one query.
+class Features:
+    """First features of one query.
 
     Attributes:
-        active: a int64, the leaves in question; all others are outside.
+        active: a int64, the superpixels in question; all others are outside.
         rows: a×columns.FIRST float32.
-        cover: n float32, share of each leaf inside the box; 1 without a box.
-        near: n float32, how much each leaf counts as background near the object.
-        candidates: what was voted on.
+        cover: n float32, share of each superpixel inside the box; 1 without a box.
+        near: n float32, how much each superpixel counts as background near the object.
+        proposals: what was voted on.
     """
 
     active: NDArray[np.int64]
     rows: NDArray[np.float32]
     cover: NDArray[np.float32]
     near: NDArray[np.float32]
-    candidates: Candidates
+    proposals: Proposals
 
 
 @dataclass(frozen=True)
-class Ways:
-    """How every leaf lies to the points and the box of a query, whatever is made of them. Arrays are n float32 or said.
+class PromptGeometry:
+    """How every superpixel lies to the points and the box of a query, whatever is made of them. Arrays are n float32 or
+    said.
 
     Attributes:
-        covered: share of each leaf inside the box; 1 without a box.
-        gap: working pixels from each leaf's centre to the nearest positive point; infinite without one.
-        good, bad: n bool, leaves that are surely inside and surely outside.
-        close, away: geodesic distance to the nearest good and bad leaf.
-        joins_good, joins_bad: t×n float32, at which height of each tree a leaf joins a good one, and a bad one (or
-            the frame's edge, if no leaf is bad).
+        covered: share of each superpixel inside the box; 1 without a box.
+        gap: working pixels from each superpixel's centre to the nearest positive point; infinite without one.
+        good, bad: n bool, superpixels that are surely inside and surely outside.
+        close, away: geodesic distance to the nearest good and bad superpixel.
+        joins_good, joins_bad: t×n float32, at which height of each tree a superpixel joins a good one, and a bad one
+            (or the frame's edge, if no superpixel is bad).
     """
 
     covered: NDArray[np.float32]
@@ -276,22 +279,22 @@ class Ways:
     joins_bad: NDArray[np.float32]
 
 
-def find_ways(scene: Scene, query: Query) -> Ways:
+def find_geometry(graph: RegionGraph, query: Query) -> PromptGeometry:
     """The ways of a query; they do not depend on its prior."""
-    n = len(scene.area)
-    covered = np.ones(n, np.float32) if query.box is None else cover(scene.labels, scene.area, query.box)
+    n = len(graph.area)
+    covered = np.ones(n, np.float32) if query.box is None else cover(graph.labels, graph.area, query.box)
     good, bad = np.zeros(n, np.bool_), covered < _OUTSIDE
-    good[query.positive_leaves] = True
-    bad[query.negative_leaves] = True
-    return Ways(
+    good[query.positive_superpixels] = True
+    bad[query.negative_superpixels] = True
+    return PromptGeometry(
         covered,
-        _nearest_point(scene.centre, query.positive),
+        _nearest_point(graph.centre, query.positive),
         good,
         bad,
-        distances(scene.offsets, scene.neighbour, scene.step, good),
-        distances(scene.offsets, scene.neighbour, scene.step, bad),
-        join_heights(scene.parent, scene.height, good),
-        join_heights(scene.parent, scene.height, bad if bad.any() else scene.rim > 0),
+        distances(graph.offsets, graph.neighbour, graph.step, good),
+        distances(graph.offsets, graph.neighbour, graph.step, bad),
+        join_heights(graph.parent, graph.height, good),
+        join_heights(graph.parent, graph.height, bad if bad.any() else graph.rim > 0),
     )
 
 
@@ -308,8 +311,8 @@ class _Setting:
     """Where a query is in the picture. Arrays are n float32.
 
     Attributes:
-        near: how much each leaf counts as background near the object.
-        wanted, unwanted: how much of each leaf goes into the model of the object and of its surroundings.
+        near: how much each superpixel counts as background near the object.
+        wanted, unwanted: how much of each superpixel goes into the model of the object and of its surroundings.
         scale: side of the object, working pixels, expected.
         middle: x, y that the object is around.
         half: half the box's width and height, or the scale twice.
@@ -324,50 +327,54 @@ class _Setting:
 
 
 def _box_setting(
-    scene: Scene, box: NDArray[np.float32], covered: NDArray[np.float32], vote: NDArray[np.float32]
+    graph: RegionGraph, box: NDArray[np.float32], covered: NDArray[np.float32], vote: NDArray[np.float32]
 ) -> _Setting:
     x1, y1, x2, y2 = (float(side) for side in box)
     half = max(x2 - x1, 1.0) / 2, max(y2 - y1, 1.0) / 2
     middle = (x1 + x2) / 2, (y1 + y2) / 2
-    near, wanted, unwanted = surroundings(covered, scene.area, scene.centre, vote, *middle, *half)
+    near, wanted, unwanted = surroundings(covered, graph.area, graph.centre, vote, *middle, *half)
     return _Setting(near, wanted, unwanted, 2 * float(np.sqrt(half[0] * half[1])), middle, half)
 
 
 def _open_setting(
-    scene: Scene, query: Query, gap: NDArray[np.float32], candidates: Candidates, vote: NDArray[np.float32]
+    graph: RegionGraph, query: Query, gap: NDArray[np.float32], proposals: Proposals, vote: NDArray[np.float32]
 ) -> _Setting:
-    n = len(scene.area)
-    scale = max(float(np.sqrt(candidates.weight @ candidates.area)), 4.0)
+    n = len(graph.area)
+    scale = max(float(np.sqrt(proposals.weight @ proposals.area)), 4.0)
     near = np.full(n, np.float32(0.05))
-    x, y = scene.frame.cols / 2, scene.frame.rows / 2
+    x, y = graph.frame.cols / 2, graph.frame.rows / 2
     if len(query.positive):
         x, y = (float(v) for v in query.positive.mean(axis=0))
         near = near + np.asarray(np.exp(-gap * gap / np.float32(8 * scale * scale)), np.float32)
     elif query.prior is not None:
-        mass = scene.area * query.prior
-        x, y = (float(v) for v in (mass @ scene.centre) / max(float(mass.sum()), 1e-6))
-        near += smoothed(scene.offsets, scene.neighbour, scene.weight, query.prior)
-    wanted, unwanted = scene.area * vote, scene.area * (1 - vote) * near
+        mass = graph.area * query.prior
+        x, y = (float(v) for v in (mass @ graph.centre) / max(float(mass.sum()), 1e-6))
+        near += smoothed(graph.offsets, graph.neighbour, graph.weight, query.prior)
+    wanted, unwanted = graph.area * vote, graph.area * (1 - vote) * near
     return _Setting(near, wanted, unwanted, scale, (x, y), (scale, scale))
 
 
-def _in_question(scene: Scene, query: Query, ways: Ways, scale: float, vote: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The leaves that can be in the object at all: in the box, voted for, near a point, or claimed by the prior."""
+def _in_question(
+    graph: RegionGraph, query: Query, geometry: PromptGeometry, scale: float, vote: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """The superpixels that can be in the object at all: in the box, voted for, near a point, or claimed by the
+    prior.
+    """
     if query.box is not None:
-        return np.flatnonzero(ways.covered > 0)
+        return np.flatnonzero(geometry.covered > 0)
     out = vote > _UNLIKELY
-    out |= ways.gap < _REACH * scale
+    out |= geometry.gap < _REACH * scale
     if query.prior is not None:
         out |= query.prior > _UNCLAIMED
     return np.flatnonzero(out) if out.any() else np.arange(len(vote))
 
 
-def _votes(scene: Scene, candidates: Candidates, weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """k×n float32: for each of k weightings of the candidates, the share of those that hold each leaf."""
-    shares = np.empty((len(weights), len(candidates.index)), np.float32)
+def _votes(graph: RegionGraph, proposals: Proposals, weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """k×n float32: for each of k weightings of the proposals, the share of those that hold each superpixel."""
+    shares = np.empty((len(weights), len(proposals.index)), np.float32)
     for share, weight in zip(shares, weights, strict=True):
         np.divide(weight, weight.sum(), out=share)
-    return votes(candidates.index, shares, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
+    return votes(proposals.index, shares, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
 
 
 def _only_best(rank: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -376,68 +383,70 @@ def _only_best(rank: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
-def first_evidence(scene: Scene, query: Query, ways: Ways, candidates: Candidates) -> Evidence:
-    """The first evidence of one query."""
-    graph = scene.offsets, scene.neighbour
-    weight = candidates.weight
-    vote = _votes(scene, candidates, [weight, _only_best(weight), weight**_SOFT, weight**_SHARP])
+def first_features(graph: RegionGraph, query: Query, geometry: PromptGeometry, proposals: Proposals) -> Features:
+    """The first features of one query."""
+    lists = graph.offsets, graph.neighbour
+    weight = proposals.weight
+    vote = _votes(graph, proposals, [weight, _only_best(weight), weight**_SOFT, weight**_SHARP])
     if query.box is None:
-        setting = _open_setting(scene, query, ways.gap, candidates, vote[0])
+        setting = _open_setting(graph, query, geometry.gap, proposals, vote[0])
     else:
-        setting = _box_setting(scene, query.box, ways.covered, vote[0])
-    setting.wanted[query.positive_leaves] += 2 * scene.area[query.positive_leaves]
-    setting.unwanted[query.negative_leaves] += 5 * scene.area[query.negative_leaves]
-    active = _in_question(scene, query, ways, setting.scale, vote[0])
-    prior = np.full(len(scene.area), np.float32(0.5)) if query.prior is None else query.prior
-    root = float(np.sqrt(scene.total))
+        setting = _box_setting(graph, query.box, geometry.covered, vote[0])
+    setting.wanted[query.positive_superpixels] += 2 * graph.area[query.positive_superpixels]
+    setting.unwanted[query.negative_superpixels] += 5 * graph.area[query.negative_superpixels]
+    active = _in_question(graph, query, geometry, setting.scale, vote[0])
+    prior = np.full(len(graph.area), np.float32(0.5)) if query.prior is None else query.prior
+    root = float(np.sqrt(graph.total))
     boxed = float(query.box is not None)
-    rows = first_columns(
+    rows = first_rows(
         active,
-        scene.centre,
-        scene.area,
-        scene.rim,
-        scene.rim_distance,
+        graph.centre,
+        graph.area,
+        graph.rim,
+        graph.rim_distance,
         vote,
-        smoothed(*graph, scene.weight, vote[0]),
-        ways.away,
-        ways.close,
-        ways.covered,
-        likelihood_ratios(scene.histogram, setting.wanted, setting.unwanted),
-        ways.good,
-        ways.bad,
-        ways.joins_good,
-        ways.joins_bad,
+        smoothed(*lists, graph.weight, vote[0]),
+        geometry.away,
+        geometry.close,
+        geometry.covered,
+        likelihood_ratios(graph.histogram, setting.wanted, setting.unwanted),
+        geometry.good,
+        geometry.bad,
+        geometry.joins_good,
+        geometry.joins_bad,
         prior,
-        prior if query.prior is None else smoothed(*graph, scene.weight, prior),
+        prior if query.prior is None else smoothed(*lists, graph.weight, prior),
         query.positive,
         query.negative,
-        np.array([*setting.middle, *setting.half, setting.scale, root, boxed, float(candidates.score.max())]),
+        np.array([*setting.middle, *setting.half, setting.scale, root, boxed, float(proposals.score.max())]),
     )
-    return Evidence(active, rows, ways.covered, setting.near, candidates)
+    return Features(active, rows, geometry.covered, setting.near, proposals)
 
 
-def second_evidence(scene: Scene, evidence: Evidence, chance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """a×columns.SECOND float32: the first evidence, and what it becomes once every leaf has a first verdict.
+def second_features(graph: RegionGraph, features: Features, unary: NDArray[np.float32]) -> NDArray[np.float32]:
+    """a×columns.SECOND float32: the first features, and what it becomes once every superpixel has a first unary.
 
     Args:
-        chance: n float32, the first verdict: each leaf's probability of being in the object (auto-context).
+        unary: n float32, the first unary: each superpixel's probability of being in the object (auto-context).
     """
-    candidates = evidence.candidates
-    mass = scene.area * chance
-    inside = leaf_sums(candidates.index, mass, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
+    proposals = features.proposals
+    mass = graph.area * unary
+    inside = superpixel_sums(
+        proposals.index, mass, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
+    )
     total = mass.sum()
-    iou = inside / (candidates.area + total - inside + np.float32(1e-6))
-    odds = SHARPNESS * (candidates.score + iou)
-    vote = _votes(scene, candidates, [np.exp(odds - odds.max()), _only_best(iou)])
-    around = smoothed(scene.offsets, scene.neighbour, scene.weight, chance)
-    return second_columns(
-        evidence.rows,
-        evidence.active,
-        chance,
+    iou = inside / (proposals.area + total - inside + np.float32(1e-6))
+    odds = SHARPNESS * (proposals.score + iou)
+    vote = _votes(graph, proposals, [np.exp(odds - odds.max()), _only_best(iou)])
+    around = smoothed(graph.offsets, graph.neighbour, graph.weight, unary)
+    return second_rows(
+        features.rows,
+        features.active,
+        unary,
         around,
-        smoothed(scene.offsets, scene.neighbour, scene.weight, around),
+        smoothed(graph.offsets, graph.neighbour, graph.weight, around),
         vote,
-        likelihood_ratios(scene.histogram, mass, scene.area * (1 - chance) * evidence.near),
+        likelihood_ratios(graph.histogram, mass, graph.area * (1 - unary) * features.near),
         float(iou.max()),
-        float(np.sqrt(total / scene.total)),
+        float(np.sqrt(total / graph.total)),
     )

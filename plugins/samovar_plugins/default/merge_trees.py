@@ -19,13 +19,23 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .network import hidden_units
-from .rag import BORDER_FEATURES, SIZELESS, Borders, border_cost, describe_all
-from .superpixels import Leaves
+from .rag import EDGE_FEATURES, SIZELESS, RagEdges, describe_all, merge_cost
+from .superpixels import Superpixels
 
-__all__ = ["PLAIN", "RECIPES", "Recipe", "Tree", "describe_borders", "lay_out", "merge", "merge_leaves", "perimeters"]
+__all__ = [
+    "PLAIN",
+    "RECIPES",
+    "Recipe",
+    "Tree",
+    "describe_edges",
+    "lay_out",
+    "merge",
+    "merge_superpixels",
+    "perimeters",
+]
 
-_STALE = 1.1  # a border is looked at again once its two sides together have grown by this factor
-_EAGER = 4  # regions with more borders than this have them looked at again only when they come up
+_STALE = 1.1  # an edge is looked at again once its two sides together have grown by this factor
+_EAGER = 4  # regions with more edges than this have them looked at again only when they come up
 
 
 @njit
@@ -45,7 +55,7 @@ def _push(queue_cost: NDArray[np.float64], queue_edge: NDArray[np.int32], held: 
 
 @njit
 def _pop(queue_cost: NDArray[np.float64], queue_edge: NDArray[np.int32], held: int) -> int:
-    """Remove the first entry of the heap; return how many are left. Ties go to the lower border index."""
+    """Remove the first entry of the heap; return how many are left. Ties go to the lower edge index."""
     held -= 1
     cost, edge = queue_cost[held], queue_edge[held]
     i = 0
@@ -89,7 +99,7 @@ def merge(
     size_power: float,
     share_power: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(n−1)×2 children and n−1 heights of a merge tree. All arrays are consumed; see `border_cost` for the others."""
+    """(n−1)×2 children and n−1 heights of a merge tree. All arrays are consumed; see `merge_cost` for the others."""
     n = area.shape[0]
     edges = first.shape[0]
     children = np.full((max(n - 1, 0), 2), -1, np.int32)
@@ -98,7 +108,7 @@ def merge(
     floor = np.zeros(n, np.float64)
     seen = np.zeros(edges, np.float32)
     alive = np.ones(edges, np.bool_)
-    # each live border is in two chains, one for each side
+    # each live edge is in two chains, one for each side
     head = np.full(n, -1, np.int32)
     following = np.full(2 * edges, -1, np.int32)
     for e in range(edges):
@@ -106,7 +116,7 @@ def merge(
         head[first[e]] = 2 * e
         following[2 * e + 1] = head[second[e]]
         head[second[e]] = 2 * e + 1
-    row = np.empty(BORDER_FEATURES, np.float32)
+    row = np.empty(EDGE_FEATURES, np.float32)
     scratch = np.empty((2, max(hidden, 1)), np.float32)
     capacity = 4 * edges + 64
     queue_cost = np.empty(capacity, np.float64)
@@ -123,7 +133,7 @@ def merge(
         for k in range(waiting):
             e = pending[k]
             a, b = first[e], second[e]
-            cost = border_cost(
+            cost = merge_cost(
                 a,
                 b,
                 length[e],
@@ -167,7 +177,7 @@ def merge(
             pending[0] = e
             waiting = 1
             continue
-        # merge b into a, where a has the longer chain of borders; so its stale borders are looked at lazily
+        # merge b into a, where a has the longer chain of edges; so its stale edges are looked at lazily
         count_a, count_b = 0, 0
         chain = head[a]
         while chain >= 0:
@@ -198,7 +208,7 @@ def merge(
         box[a, 2] = max(box[a, 2], box[b, 2])
         box[a, 3] = max(box[a, 3], box[b, 3])
         perimeter[a] += perimeter[b] - 2 * length[e]
-        # rebuild a's chain without dead borders, remembering the border to each neighbour
+        # rebuild a's chain without dead edges, remembering the edge to each neighbour
         chain = head[a]
         last = -1
         head[a] = -1
@@ -260,12 +270,12 @@ _NO_NET.setflags(write=False)  # as fitted ones are: numba compiles a kernel aga
 
 @dataclass(frozen=True)
 class Recipe:
-    """A cost of merging across a border: the product of the factors that it names.
+    """A cost of merging across an edge: the product of the factors that it names.
 
     Attributes:
         contrast: the hand-made difference in edge strength, histograms and texture.
         network: softplus of a network's log-odds, on "all" or "sizeless" features, or "none".
-        outline: the mean probability that the border's leaf borders are outlines.
+        outline: the mean probability that the edge's superpixel edges are outlines.
         size_power: (smaller area / whole) to this power, so that small regions go first.
         share_power: (1.2 − share of the smaller perimeter) to this power, so that inclusions go first.
     """
@@ -290,40 +300,38 @@ RECIPES = (
 """One tree each: unlike enough that together they hold most objects."""
 
 
-def merge_leaves(
-    leaves: Leaves,
-    borders: Borders,
+def merge_superpixels(
+    superpixels: Superpixels,
+    rag: RagEdges,
     recipe: Recipe,
     net: NDArray[np.float32] | None = None,
     outline: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """One merge tree over n leaves.
+    """One merge tree over n superpixels.
 
     Args:
-        leaves, borders: the leaves and their neighbourhood, which must be connected.
+        superpixels, edges: the superpixels and their neighbourhood, which must be connected.
         recipe: the cost.
-        net: a network on BORDER_FEATURES, or on SIZELESS ones, whose output is the log-odds of an object's outline.
-        outline: e float32, the probability that each leaf border is an object's outline; 0 if not given.
+        net: a network on EDGE_FEATURES, or on SIZELESS ones, whose output is the log-odds of an object's outline.
+        outline: e float32, the probability that each superpixel edge is an object's outline; 0 if not given.
 
     Returns:
-        (n−1)×2 int32, the two children of nodes n, n+1, … (below n they are leaves), and n−1 float32, the cost
+        (n−1)×2 int32, the two children of nodes n, n+1, … (below n they are superpixels), and n−1 float32, the cost
         at which each was made, never below its children's.
     """
-    likely = np.zeros(len(borders.length), np.float32) if outline is None else outline
-    inputs = {"none": 0, "all": BORDER_FEATURES, "sizeless": len(SIZELESS)}[
-        recipe.network if net is not None else "none"
-    ]
+    likely = np.zeros(len(rag.length), np.float32) if outline is None else outline
+    inputs = {"none": 0, "all": EDGE_FEATURES, "sizeless": len(SIZELESS)}[recipe.network if net is not None else "none"]
     return merge(
-        borders.first.copy(),
-        borders.second.copy(),
-        borders.length.copy(),
-        np.concatenate([borders.strength, (likely * borders.length)[:, None]], axis=1),
-        leaves.area.copy(),
-        leaves.histogram.copy(),
-        leaves.colour.copy(),
-        leaves.box.copy(),
-        perimeters(borders, len(leaves.area)),
-        float(leaves.area.sum()),
+        rag.first.copy(),
+        rag.second.copy(),
+        rag.length.copy(),
+        np.concatenate([rag.strength, (likely * rag.length)[:, None]], axis=1),
+        superpixels.area.copy(),
+        superpixels.histogram.copy(),
+        superpixels.colour.copy(),
+        superpixels.box.copy(),
+        perimeters(rag, len(superpixels.area)),
+        float(superpixels.area.sum()),
         recipe.contrast,
         recipe.outline,
         _NO_NET if net is None else net,
@@ -334,38 +342,38 @@ def merge_leaves(
     )
 
 
-def describe_borders(leaves: Leaves, borders: Borders) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """e×BORDER_FEATURES float32 features, and e float32 hand-made contrast that says nothing of size."""
+def describe_edges(superpixels: Superpixels, rag: RagEdges) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """e×EDGE_FEATURES float32 features, and e float32 hand-made contrast that says nothing of size."""
     return describe_all(
-        borders.first,
-        borders.second,
-        borders.length,
-        borders.strength,
-        leaves.area,
-        leaves.histogram,
-        leaves.colour,
-        leaves.box,
-        perimeters(borders, len(leaves.area)),
-        float(leaves.area.sum()),
+        rag.first,
+        rag.second,
+        rag.length,
+        rag.strength,
+        superpixels.area,
+        superpixels.histogram,
+        superpixels.colour,
+        superpixels.box,
+        perimeters(rag, len(superpixels.area)),
+        float(superpixels.area.sum()),
     )
 
 
-def perimeters(borders: Borders, n: int) -> NDArray[np.float32]:
-    """n float32: the length of each leaf's borders."""
-    total = np.bincount(borders.first, weights=borders.length, minlength=n)
-    total += np.bincount(borders.second, weights=borders.length, minlength=n)
+def perimeters(rag: RagEdges, n: int) -> NDArray[np.float32]:
+    """n float32: the length of each superpixel's edges."""
+    total = np.bincount(rag.first, weights=rag.length, minlength=n)
+    total += np.bincount(rag.second, weights=rag.length, minlength=n)
     return total.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One merge tree over n leaves; nodes 0…n−1 are the leaves, 2n−2 the root.
+    """One merge tree over n superpixels; nodes 0…n−1 are the superpixels, 2n−2 the root.
 
     Attributes:
-        order: n int32, leaves in depth-first order.
+        order: n int32, superpixels in depth-first order.
         start, end: 2n−1 int32, each node's interval of `order`.
         parent: 2n−1 int32, −1 for the root.
-        height: 2n−1 float32, the merge cost as a share of the root's; 0 for leaves.
+        height: 2n−1 float32, the merge cost as a share of the root's; 0 for superpixels.
     """
 
     order: NDArray[np.int32]
@@ -391,13 +399,13 @@ def _lay_out(
         start[children[k, 0]] = start[n + k]
         start[children[k, 1]] = start[n + k] + size[children[k, 0]]
     order = np.empty(n, np.int32)
-    for leaf in range(n):
-        order[start[leaf]] = leaf
+    for superpixel in range(n):
+        order[start[superpixel]] = superpixel
     return order, start, start + size, parent
 
 
 def lay_out(children: NDArray[np.int32], height: NDArray[np.float32], n: int) -> Tree:
-    """The tree over n leaves with these merges (see `merge_leaves`), laid out depth first."""
+    """The tree over n superpixels with these merges (see `merge_superpixels`), laid out depth first."""
     order, start, end, parent = _lay_out(children, n)
     top = float(height.max()) if len(height) else 0.0
     levels = np.concatenate([np.zeros(n, np.float32), height / np.float32(top if top > 0 else 1)])

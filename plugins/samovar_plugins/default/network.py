@@ -159,12 +159,12 @@ class Weights:
         return probabilities(layers, rows)
 
     @property
-    def border(self) -> Net | None:
-        """Log-odds that a border between two regions is an object's outline."""
+    def edge(self) -> Net | None:
+        """Log-odds that an edge between two regions is an object's outline."""
         return self.nets.get("border")
 
     @property
-    def border_sizeless(self) -> Net | None:
+    def edge_sizeless(self) -> Net | None:
         """The same from features that say nothing of size."""
         return self.nets.get("border_sizeless")
 

@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 
-from .encoding import Query, Scene, nearest_pixel
+from .encoding import Query, RegionGraph, nearest_pixel
 from .network import Weights
-from .proposals import NODE_FEATURES, holding, leaf_sums
+from .proposals import NODE_FEATURES, holding, superpixel_sums
 
 __all__ = [
     "BOX_FEATURES",
     "FEWEST",
     "POINT_FEATURES",
     "SHARPNESS",
-    "Candidates",
+    "Proposals",
     "box_rows",
-    "find_candidates",
     "point_rows",
+    "score_proposals",
 ]
 
 POINT_FEATURES = NODE_FEATURES + 8
 BOX_FEATURES = NODE_FEATURES + 10
 FEWEST = 20
-"""So many candidates are looked at, however badly they fit."""
+"""So many proposals are looked at, however badly they fit."""
 _FITTING = 0.25
 
 
@@ -53,7 +53,7 @@ def _point_geometry(
     cols: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Fill the prompt's columns: depth of the point inside the candidate, its offset from the centre, …"""
+    """Fill the prompt's columns: depth of the point inside the proposal, its offset from the centre, …"""
     trees, n = order.shape
     before = np.full((trees, n + 1), np.float32(1e9))
     after = np.full((trees, n + 1), np.float32(1e9))
@@ -84,25 +84,29 @@ def _point_geometry(
 
 
 @njit
-def _box_fit(box: NDArray[np.float32], pool_box: NDArray[np.float32]) -> NDArray[np.float32]:
-    out = np.empty(pool_box.shape[0], np.float32)
+def _box_fit(box: NDArray[np.float32], proposal_box: NDArray[np.float32]) -> NDArray[np.float32]:
+    out = np.empty(proposal_box.shape[0], np.float32)
     area = (box[2] - box[0]) * (box[3] - box[1])
-    for c in range(pool_box.shape[0]):
-        wide = min(pool_box[c, 2], box[2]) - max(pool_box[c, 0], box[0])
-        high = min(pool_box[c, 3], box[3]) - max(pool_box[c, 1], box[1])
+    for c in range(proposal_box.shape[0]):
+        wide = min(proposal_box[c, 2], box[2]) - max(proposal_box[c, 0], box[0])
+        high = min(proposal_box[c, 3], box[3]) - max(proposal_box[c, 1], box[1])
         inside = max(wide, np.float32(0)) * max(high, np.float32(0))
-        own = (pool_box[c, 2] - pool_box[c, 0]) * (pool_box[c, 3] - pool_box[c, 1])
+        own = (proposal_box[c, 2] - proposal_box[c, 0]) * (proposal_box[c, 3] - proposal_box[c, 1])
         out[c] = inside / (area + own - inside)
     return out
 
 
-def point_rows(scene: Scene, x: float, y: float, leaf: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates under a point (working pixels) and their k×POINT_FEATURES features."""
-    chosen = np.flatnonzero(holding(leaf, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end))
-    rows, cols = scene.frame.rows, scene.frame.cols
+def point_rows(
+    graph: RegionGraph, x: float, y: float, superpixel: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The proposals under a point (working pixels) and their k×POINT_FEATURES features."""
+    chosen = np.flatnonzero(
+        holding(superpixel, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
+    )
+    rows, cols = graph.frame.rows, graph.frame.cols
     frame_gap = max(min(x, y, cols - x, rows - y), 0.0) + 0.5
-    gap = nearest_pixel(scene.labels, len(scene.area), x, y, frame_gap)  # no depth inside a candidate is larger
-    about = scene.pool_features[chosen].astype(np.float32)
+    gap = nearest_pixel(graph.labels, len(graph.area), x, y, frame_gap)  # no depth inside a proposal is larger
+    about = graph.proposal_features[chosen].astype(np.float32)
     out = np.empty((len(chosen), POINT_FEATURES), np.float32)
     _point_geometry(
         chosen,
@@ -110,12 +114,12 @@ def point_rows(scene: Scene, x: float, y: float, leaf: int) -> tuple[NDArray[np.
         y,
         gap,
         frame_gap,
-        float(scene.area[leaf]) / scene.total,
-        scene.order,
-        scene.pool_tree,
-        scene.pool_start,
-        scene.pool_end,
-        scene.pool_box,
+        float(graph.area[superpixel]) / graph.total,
+        graph.order,
+        graph.proposal_tree,
+        graph.proposal_start,
+        graph.proposal_end,
+        graph.proposal_box,
         about,
         rows,
         cols,
@@ -129,11 +133,11 @@ def _box_geometry(
     chosen: NDArray[np.int64],
     fit: NDArray[np.float32],
     box: NDArray[np.float32],
-    pool_box: NDArray[np.float32],
+    proposal_box: NDArray[np.float32],
     about: NDArray[np.float32],
     total: float,
 ) -> NDArray[np.float32]:
-    """k×BOX_FEATURES: the candidates' own features, then how each side meets the box's."""
+    """k×BOX_FEATURES: the proposals' own features, then how each side meets the box's."""
     base = about.shape[1]
     out = np.empty((chosen.shape[0], BOX_FEATURES), np.float32)
     wide, high = max(box[2] - box[0], np.float32(1)), max(box[3] - box[1], np.float32(1))
@@ -144,7 +148,7 @@ def _box_geometry(
         most = np.float32(0)
         out[k, base] = fit[c]
         for side in range(4):
-            gap = (pool_box[c, side] - box[side]) / (wide if side % 2 == 0 else high)
+            gap = (proposal_box[c, side] - box[side]) / (wide if side % 2 == 0 else high)
             out[k, base + 1 + side] = gap
             most = max(most, abs(gap))
         out[k, base + 5] = np.exp(about[k, 0]) * total / (wide * high)
@@ -155,14 +159,14 @@ def _box_geometry(
     return out
 
 
-def box_rows(scene: Scene, box: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates that fit a box (working pixels) at all, and their k×BOX_FEATURES features."""
-    fit = _box_fit(box, scene.pool_box)
+def box_rows(graph: RegionGraph, box: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The proposals that fit a box (working pixels) at all, and their k×BOX_FEATURES features."""
+    fit = _box_fit(box, graph.proposal_box)
     chosen = np.flatnonzero(fit >= np.float32(_FITTING))
     if len(chosen) < FEWEST:
         chosen = np.sort(np.argsort(-fit, kind="stable")[:FEWEST])
-    about = scene.pool_features[chosen].astype(np.float32)
-    return chosen, _box_geometry(chosen, fit, box, scene.pool_box, about, scene.total)
+    about = graph.proposal_features[chosen].astype(np.float32)
+    return chosen, _box_geometry(chosen, fit, box, graph.proposal_box, about, graph.total)
 
 
 SHARPNESS = 12.0
@@ -171,8 +175,8 @@ _CLAIMED = 0.2
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """k candidates for one query, in pool order.
+class Proposals:
+    """k proposals for one query, in pool order.
 
     Attributes:
         index: k int64 into the pool.
@@ -187,11 +191,11 @@ class Candidates:
     area: NDArray[np.float32]
 
 
-def _point_scores(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    total = np.zeros(len(scene.pool_tree), np.float32)
-    times = np.zeros(len(scene.pool_tree), np.float32)
-    for (x, y), leaf in zip(query.positive, query.positive_leaves):
-        chosen, rows = point_rows(scene, float(x), float(y), int(leaf))
+def _point_scores(graph: RegionGraph, query: Query, weights: Weights) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    total = np.zeros(len(graph.proposal_tree), np.float32)
+    times = np.zeros(len(graph.proposal_tree), np.float32)
+    for (x, y), superpixel in zip(query.positive, query.positive_superpixels):
+        chosen, rows = point_rows(graph, float(x), float(y), int(superpixel))
         depth = np.minimum(rows[:, NODE_FEATURES + 1], 1)
         plain = 0.2 + 0.3 * depth + 0.3 * rows[:, 10] - 0.15 * rows[:, 13] + 0.1 * (rows[:, 12] - 1)
         total[chosen] += weights.probabilities("candidate_point", rows, plain.astype(np.float32))
@@ -200,34 +204,40 @@ def _point_scores(scene: Scene, query: Query, weights: Weights) -> tuple[NDArray
     return index, total[index] / times[index]
 
 
-def find_candidates(scene: Scene, query: Query, weights: Weights) -> Candidates:
-    """Candidates for a query, with predicted IoUs and weights."""
+def score_proposals(graph: RegionGraph, query: Query, weights: Weights) -> Proposals:
+    """Proposals for a query, with predicted IoUs and weights."""
     if query.prior is not None:
-        index, score = _prior_scores(scene, query.prior)
+        index, score = _prior_scores(graph, query.prior)
     elif query.box is not None:
-        index, rows = box_rows(scene, query.box)
+        index, rows = box_rows(graph, query.box)
         score = weights.probabilities("candidate_box", rows, rows[:, NODE_FEATURES])
     elif len(query.positive):
-        index, score = _point_scores(scene, query, weights)
+        index, score = _point_scores(graph, query, weights)
     else:
-        index = np.arange(len(scene.pool_tree))
-        score = scene.pool_features[:, 10].astype(np.float32)
+        index = np.arange(len(graph.proposal_tree))
+        score = graph.proposal_features[:, 10].astype(np.float32)
     wrong = np.zeros(len(index), np.float32)
-    for leaf in query.positive_leaves:
-        wrong += ~holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
-    for leaf in query.negative_leaves:
-        wrong += holding(int(leaf), scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)[index]
+    for superpixel in query.positive_superpixels:
+        wrong += ~holding(int(superpixel), graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)[
+            index
+        ]
+    for superpixel in query.negative_superpixels:
+        wrong += holding(int(superpixel), graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)[
+            index
+        ]
     odds = SHARPNESS * score - _VIOLATION * wrong
     weight = np.exp(odds - odds.max())
-    area = np.exp(scene.pool_features[index, 0].astype(np.float32)) * np.float32(scene.total)
-    return Candidates(index, score.astype(np.float32), (weight / weight.sum()).astype(np.float32), area)
+    area = np.exp(graph.proposal_features[index, 0].astype(np.float32)) * np.float32(graph.total)
+    return Proposals(index, score.astype(np.float32), (weight / weight.sum()).astype(np.float32), area)
 
 
-def _prior_scores(scene: Scene, prior: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    everything = np.arange(len(scene.pool_tree))
-    mass = scene.area * prior
-    inside = leaf_sums(everything, mass, scene.order, scene.pool_tree, scene.pool_start, scene.pool_end)
-    area = np.exp(scene.pool_features[:, 0].astype(np.float32)) * np.float32(scene.total)
+def _prior_scores(graph: RegionGraph, prior: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    everything = np.arange(len(graph.proposal_tree))
+    mass = graph.area * prior
+    inside = superpixel_sums(
+        everything, mass, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
+    )
+    area = np.exp(graph.proposal_features[:, 0].astype(np.float32)) * np.float32(graph.total)
     iou = inside / np.maximum(area + mass.sum() - inside, 1e-6)
     index = np.flatnonzero(iou >= np.float32(_CLAIMED))
     if len(index) < FEWEST:

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .merge_trees import Tree
-from .rag import Borders
-from .superpixels import Leaves
+from .rag import RagEdges
+from .superpixels import Superpixels
 
-__all__ = ["NODE_FEATURES", "describe_nodes", "holding", "leaf_sums", "members", "pool", "votes"]
+__all__ = ["NODE_FEATURES", "describe_nodes", "holding", "members", "proposal_tensors", "superpixel_sums", "votes"]
 
 NODE_FEATURES = 20
 """log area share, filling of the box, log aspect, share of outline on the frame's edge, log roundness, mean and mean
 square outline strength, mean inner strength, height, persistence, contrast with its ring, log colour spread, number
-of trees that have it, frame sides touched, centre x and y, log number of leaves, log parent's area ratio, outline
+of trees that have it, frame sides touched, centre x and y, log number of superpixels, log parent's area ratio, outline
 strength beyond the inner one, root of the area share."""
 
 _LARGEST = 0.95  # of the frame: nodes beyond it are no objects
@@ -30,17 +30,17 @@ _LARGEST = 0.95  # of the frame: nodes beyond it are no objects
 
 @njit
 def holding(
-    leaf: int,
+    superpixel: int,
     order: NDArray[np.uint16],
     tree: NDArray[np.uint8],
     start: NDArray[np.uint16],
     end: NDArray[np.uint16],
 ) -> NDArray[np.bool_]:
-    """Which candidates hold a leaf."""
+    """Which proposals hold a superpixel."""
     place = np.empty(order.shape[0], np.int32)
     for t in range(order.shape[0]):
         for i in range(order.shape[1]):
-            if order[t, i] == leaf:
+            if order[t, i] == superpixel:
                 place[t] = i
                 break
     out = np.empty(tree.shape[0], np.bool_)
@@ -57,7 +57,7 @@ def members(
     start: NDArray[np.uint16],
     end: NDArray[np.uint16],
 ) -> NDArray[np.bool_]:
-    """k×n bool: the leaves of each candidate."""
+    """k×n bool: the superpixels of each proposal."""
     out = np.zeros((index.shape[0], order.shape[1]), np.bool_)
     for k in range(index.shape[0]):
         c = index[k]
@@ -67,7 +67,7 @@ def members(
 
 
 @njit
-def leaf_sums(
+def superpixel_sums(
     index: NDArray[np.int64],
     value: NDArray[np.float32],
     order: NDArray[np.uint16],
@@ -75,7 +75,7 @@ def leaf_sums(
     start: NDArray[np.uint16],
     end: NDArray[np.uint16],
 ) -> NDArray[np.float32]:
-    """For each candidate, the sum of a per-leaf value over its leaves."""
+    """For each proposal, the sum of a per-superpixel value over its superpixels."""
     trees, n = order.shape
     running = np.zeros((trees, n + 1), np.float64)
     for t in range(trees):
@@ -97,7 +97,9 @@ def votes(
     start: NDArray[np.uint16],
     end: NDArray[np.uint16],
 ) -> NDArray[np.float32]:
-    """w×n float32: for each of w×k weightings of the k candidates, the weight of those that hold each leaf, in 0…1."""
+    """w×n float32: for each of w×k weightings of the k proposals, the weight of those that hold each superpixel, in
+    0…1.
+    """
     trees, n = order.shape
     out = np.zeros((weights.shape[0], n), np.float32)
     change = np.zeros((trees, n + 1), np.float64)
@@ -126,7 +128,7 @@ def _describe(
     length: NDArray[np.float32],
     strength: NDArray[np.float32],
     area: NDArray[np.float32],
-    leaf_box: NDArray[np.float32],
+    superpixel_box: NDArray[np.float32],
     centre: NDArray[np.float32],
     rim: NDArray[np.float32],
     colour: NDArray[np.float64],
@@ -138,8 +140,8 @@ def _describe(
     nodes = parent.shape[0]
     bins = histogram.shape[1]
     total = np.float64(rows * cols)
-    # sums: 0 area, 1 area·x, 2 area·y, 3 rim, 4 leaves, 5–8 colour,
-    # 9–11 all border lengths, strengths, squares; 12–14 the same of inner borders
+    # sums: 0 area, 1 area·x, 2 area·y, 3 rim, 4 superpixels, 5–8 colour,
+    # 9–11 all edge lengths, strengths, squares; 12–14 the same of inner edges
     sums = np.zeros((nodes, 15), np.float64)
     own = np.zeros((nodes, bins), np.float32)
     ring = np.zeros((nodes, bins), np.float32)
@@ -152,7 +154,7 @@ def _describe(
         sums[i, 4] = 1
         for c in range(4):
             sums[i, 5 + c] = colour[i, c]
-            box[i, c] = leaf_box[i, c]
+            box[i, c] = superpixel_box[i, c]
         for k in range(bins):
             own[i, k] = histogram[i, k]
     for i in range(n, nodes):
@@ -247,12 +249,12 @@ def _describe(
 
 
 def describe_nodes(
-    tree: Tree, leaves: Leaves, borders: Borders, strength: NDArray[np.float32], rows: int, cols: int
+    tree: Tree, superpixels: Superpixels, rag: RagEdges, strength: NDArray[np.float32], rows: int, cols: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Features, boxes and areas of every node.
 
     Args:
-        strength: e float32, the probability that each leaf border is an object boundary.
+        strength: e float32, the probability that each superpixel edge is an object boundary.
 
     Returns:
         (2n−1)×NODE_FEATURES float32 (column 12, the number of trees, is left 0), (2n−1)×4 float32 boxes in
@@ -261,16 +263,16 @@ def describe_nodes(
     return _describe(
         tree.parent,
         tree.height,
-        borders.first,
-        borders.second,
-        borders.length,
+        rag.first,
+        rag.second,
+        rag.length,
         strength,
-        leaves.area,
-        leaves.box,
-        leaves.centre,
-        leaves.rim,
-        leaves.colour,
-        leaves.histogram,
+        superpixels.area,
+        superpixels.box,
+        superpixels.centre,
+        superpixels.rim,
+        superpixels.colour,
+        superpixels.histogram,
         rows,
         cols,
     )
@@ -290,14 +292,14 @@ def _sums(
     return out
 
 
-def pool(
-    trees: list[Tree], leaves: Leaves, borders: Borders, strength: NDArray[np.float32], rows: int, cols: int
+def proposal_tensors(
+    trees: list[Tree], superpixels: Superpixels, rag: RagEdges, strength: NDArray[np.float32], rows: int, cols: int
 ) -> dict[str, NDArray[Any]]:
     """The union of all trees' nodes: tree, interval, box and features of each, in a fixed order."""
-    code = np.random.default_rng(7).integers(0, 2**63, len(leaves.area), dtype=np.uint64)
+    code = np.random.default_rng(7).integers(0, 2**63, len(superpixels.area), dtype=np.uint64)
     tree_of, start, end, box, area, features, sums = [], [], [], [], [], [], []
     for index, tree in enumerate(trees):
-        about, boxes, areas = describe_nodes(tree, leaves, borders, strength, rows, cols)
+        about, boxes, areas = describe_nodes(tree, superpixels, rag, strength, rows, cols)
         features.append(about)
         box.append(boxes)
         area.append(areas)
@@ -312,14 +314,14 @@ def pool(
     table = table[where]
     table[:, 9] = persistence
     table[:, 12] = count
-    # A leaf stays however large it is (leaves come first): each place needs a candidate that holds it, also where a
-    # flat background is one leaf.
-    keep = (np.concatenate(area)[where] <= _LARGEST * rows * cols) | (where < len(leaves.area))
+    # A superpixel stays however large it is (superpixels come first): each place needs a proposal that holds it, also
+    # where a flat background is one superpixel.
+    keep = (np.concatenate(area)[where] <= _LARGEST * rows * cols) | (where < len(superpixels.area))
     where = where[keep]
     return {
-        "pool_tree": np.concatenate(tree_of)[where],
-        "pool_start": np.concatenate(start)[where].astype(np.uint16),
-        "pool_end": np.concatenate(end)[where].astype(np.uint16),
-        "pool_box": np.concatenate(box)[where].astype(np.float32),
-        "pool_features": table[keep].astype(np.float16),
+        "proposal_tree": np.concatenate(tree_of)[where],
+        "proposal_start": np.concatenate(start)[where].astype(np.uint16),
+        "proposal_end": np.concatenate(end)[where].astype(np.uint16),
+        "proposal_box": np.concatenate(box)[where].astype(np.float32),
+        "proposal_features": table[keep].astype(np.float16),
     }

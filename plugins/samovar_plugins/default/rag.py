@@ -17,39 +17,39 @@ from .channels import GRADIENTS
 from .superpixels import GROUPS
 
 __all__ = [
-    "BORDER_FEATURES",
+    "EDGE_FEATURES",
     "FAR",
     "SIZELESS",
-    "Borders",
+    "RagEdges",
     "adjacency",
-    "border_cost",
     "components",
     "describe_all",
     "distances",
-    "find_borders",
+    "find_edges",
+    "merge_cost",
     "network_row",
     "smoothed",
 ]
 
-BORDER_FEATURES = 13
-"""What a cost sees of a border: 4 edge strengths, 4 histogram distances, colour distance, smaller and joint area,
+EDGE_FEATURES = 13
+"""What a cost sees of an edge: 4 edge strengths, 4 histogram distances, colour distance, smaller and joint area,
 emptiness of the joint box, share of the smaller perimeter."""
 
 SIZELESS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12)
 """The features that say nothing of size."""
 
-_SHARE = BORDER_FEATURES - 1
+_SHARE = EDGE_FEATURES - 1
 _SIZES = len(SIZELESS)
 
 
 @dataclass(frozen=True)
-class Borders:
-    """The e borders between neighbouring leaves (4-neighbours).
+class RagEdges:
+    """The e edges between neighbouring superpixels (4-neighbours).
 
     Attributes:
-        first, second: e int32, leaf indices.
+        first, second: e int32, superpixel indices.
         length: e float32, pixel sides.
-        strength: e×GRADIENTS float32, summed edge strength along the border.
+        strength: e×GRADIENTS float32, summed edge strength along the edge.
     """
 
     first: NDArray[np.int32]
@@ -59,7 +59,7 @@ class Borders:
 
 
 @njit
-def _borders(
+def _find_edges(
     labels: NDArray[np.int32], n: int, edges: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     rows, cols = labels.shape
@@ -105,15 +105,15 @@ def _borders(
     return first[:found].copy(), second[:found].copy(), length[:found].copy(), strength[:found].copy()
 
 
-def find_borders(labels: NDArray[np.int32], n: int, edges: NDArray[np.float32]) -> Borders:
-    """The borders between the n leaves of H×W `labels`; `edges` is H×W×GRADIENTS edge strength."""
+def find_edges(labels: NDArray[np.int32], n: int, edges: NDArray[np.float32]) -> RagEdges:
+    """The edges between the n superpixels of H×W `labels`; `edges` is H×W×GRADIENTS edge strength."""
     if edges.shape[2] != GRADIENTS:
         raise ValueError(f"expected {GRADIENTS} planes of edge strength; got {edges.shape[2]}")
-    return Borders(*_borders(labels, n, edges))
+    return RagEdges(*_find_edges(labels, n, edges))
 
 
 @njit(fastmath=True)
-def border_features(
+def edge_features(
     a: int,
     b: int,
     length: float,
@@ -126,7 +126,7 @@ def border_features(
     total: float,
     out: NDArray[np.float32],
 ) -> float:
-    """Fill `out` with the BORDER_FEATURES, tempered, of the border of a and b; return their hand-made contrast."""
+    """Fill `out` with the EDGE_FEATURES, tempered, of the edge of a and b; return their hand-made contrast."""
     small = min(area[a], area[b])
     joint = area[a] + area[b]
     plain = strength[1] / length / 10
@@ -199,7 +199,7 @@ def softplus(value: float) -> float:
 
 
 @njit(fastmath=True)
-def border_cost(
+def merge_cost(
     a: int,
     b: int,
     length: float,
@@ -220,14 +220,14 @@ def border_cost(
     row: NDArray[np.float32],
     scratch: NDArray[np.float32],
 ) -> float:
-    """What merging a and b across their border costs by a `merging.Recipe`.
+    """What merging a and b across their edge costs by a `merging.Recipe`.
 
     Args:
-        strength: of the border; the last entry is the summed outline probability.
-        inputs: of the network: BORDER_FEATURES, as many as SIZELESS, or 0 for no network.
-        row, scratch: BORDER_FEATURES and 2×hidden float32, overwritten.
+        strength: of the edge; the last entry is the summed outline probability.
+        inputs: of the network: EDGE_FEATURES, as many as SIZELESS, or 0 for no network.
+        row, scratch: EDGE_FEATURES and 2×hidden float32, overwritten.
     """
-    cost = border_features(a, b, length, strength, area, histogram, colour, box, perimeter, total, row)
+    cost = edge_features(a, b, length, strength, area, histogram, colour, box, perimeter, total, row)
     share = row[_SHARE]
     if not contrast:
         cost = 1.0
@@ -255,11 +255,11 @@ def describe_all(
     total: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     edges = first.shape[0]
-    out = np.empty((edges, BORDER_FEATURES), np.float32)
+    out = np.empty((edges, EDGE_FEATURES), np.float32)
     plain = np.empty(edges, np.float32)
     for e in range(edges):
         a, b = first[e], second[e]
-        plain[e] = border_features(a, b, length[e], strength[e], area, histogram, colour, box, perimeter, total, out[e])
+        plain[e] = edge_features(a, b, length[e], strength[e], area, histogram, colour, box, perimeter, total, out[e])
     return out, plain
 
 
@@ -280,11 +280,11 @@ def adjacency(
     centre: NDArray[np.float32],
     total: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Adjacency lists of e leaf borders.
+    """Adjacency lists of e superpixel edges.
 
     Returns:
         n+1 int32 offsets; 2e int32 neighbours; 2e float32 geodesic lengths (centre distance in frame diagonals' unit,
-        root of the area, dearer across strong borders); 2e float32 averaging weights, each leaf's summing to 1.
+        root of the area, dearer across strong edges); 2e float32 averaging weights, each superpixel's summing to 1.
     """
     n, edges = centre.shape[0], first.shape[0]
     offsets = np.zeros(n + 1, np.int32)
@@ -325,10 +325,11 @@ def adjacency(
 def distances(
     offsets: NDArray[np.int32], neighbour: NDArray[np.int32], step: NDArray[np.float32], source: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Shortest way from the nearest source to each leaf, FAR at most.
+    """Shortest way from the nearest source to each superpixel, FAR at most.
 
-    Dijkstra's algorithm, except that the leaves that wait are sorted only into bins of like distance. One that turns
-    out to be nearer than when it was last gone through is gone through again: that is rare, and cheaper than a heap.
+    Dijkstra's algorithm, except that the superpixels that wait are sorted only into bins of like distance. One that
+    turns out to be nearer than when it was last gone through is gone through again: that is rare, and cheaper than a
+    heap.
     """
     n = offsets.shape[0] - 1
     out = np.full(n, np.float32(FAR))
@@ -381,7 +382,7 @@ def distances(
 def smoothed(
     offsets: NDArray[np.int32], neighbour: NDArray[np.int32], weight: NDArray[np.float32], value: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Each leaf's average of its neighbours' values, weighted by how weak the border between is."""
+    """Each superpixel's average of its neighbours' values, weighted by how weak the edge between is."""
     n = offsets.shape[0] - 1
     out = np.zeros(n, np.float32)
     for i in range(n):
@@ -396,7 +397,7 @@ def smoothed(
 def components(
     offsets: NDArray[np.int32], neighbour: NDArray[np.int32], chosen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], int]:
-    """Number the connected pieces of the chosen leaves and of the others alike, in leaf order."""
+    """Number the connected pieces of the chosen superpixels and of the others alike, in superpixel order."""
     n = offsets.shape[0] - 1
     piece = np.full(n, -1, np.int32)
     stack = np.empty(n, np.int32)

@@ -23,7 +23,7 @@ from samovar.masks import Masks
 from samovar.protocols import DecodeOptions
 
 from .decoding import Answer, answer
-from .encoding import Frame, Query, Scene, encode_pixels, leaf_prior, make_query, open_scene
+from .encoding import Query, RegionGraph, WorkingFrame, encode_pixels, make_query, mask_prior, open_graph
 from .network import Weights, code_digest, load_weights
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from samovar.prompts import Prompts
     from samovar.types import Kind
 
-__all__ = ["DefaultSegmenter", "Field", "cut_mask", "load", "low_res", "make_field", "plain_field"]
+__all__ = ["DefaultSegmenter", "Field", "load", "low_res", "make_field", "mask_runs", "plain_field"]
 
 _SIGMA = 1.2
 _MARGIN = 6
@@ -58,7 +58,7 @@ class Field:
 def _spread(
     value: NDArray[np.float32], labels: NDArray[np.uint16], left: int, top: int, right: int, bottom: int
 ) -> NDArray[np.float32]:
-    """Every working pixel of a window with its leaf's value."""
+    """Every working pixel of a window with its superpixel's value."""
     out = np.empty((bottom - top, right - left), np.float32)
     for y in range(top, bottom):
         for x in range(left, right):
@@ -66,42 +66,43 @@ def _spread(
     return out
 
 
-def _agreed(chance: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return np.where(chosen, np.maximum(chance, np.float32(0.55)), np.minimum(chance, np.float32(0.45)))
+def _agreed(unary: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(chosen, np.maximum(unary, np.float32(0.55)), np.minimum(unary, np.float32(0.45)))
 
 
-def make_field(scene: Scene, chance: NDArray[np.float32], chosen: NDArray[np.bool_]) -> Field:
-    """The field of leaf probabilities `chance` (n), pushed to agree with the `chosen` leaves (n bool)."""
-    agreed = _agreed(chance, chosen)
+def make_field(graph: RegionGraph, unary: NDArray[np.float32], chosen: NDArray[np.bool_]) -> Field:
+    """The field of superpixel probabilities `unary` (n), pushed to agree with the `chosen` superpixels (n bool)."""
+    agreed = _agreed(unary, chosen)
     if not chosen.any():
         chosen = agreed >= agreed.max()
-    boxes = scene.box[chosen]
+    boxes = graph.box[chosen]
     left, top = (max(int(v) - _MARGIN, 0) for v in boxes[:, :2].min(axis=0))
-    right = min(int(boxes[:, 2].max()) + _MARGIN, scene.frame.cols)
-    bottom = min(int(boxes[:, 3].max()) + _MARGIN, scene.frame.rows)
-    window = _spread(agreed, scene.labels, left, top, right, bottom)
+    right = min(int(boxes[:, 2].max()) + _MARGIN, graph.frame.cols)
+    bottom = min(int(boxes[:, 3].max()) + _MARGIN, graph.frame.rows)
+    window = _spread(agreed, graph.labels, left, top, right, bottom)
     values = cv2.GaussianBlur(window, (0, 0), _SIGMA, borderType=cv2.BORDER_REPLICATE)
     return Field(np.asarray(values, np.float32), left, top)
 
 
 def plain_field(
-    scene: Scene, chance: NDArray[np.float32], chosen: NDArray[np.bool_], clip: tuple[int, int, int, int] | None
+    graph: RegionGraph, unary: NDArray[np.float32], chosen: NDArray[np.bool_], clip: tuple[int, int, int, int] | None
 ) -> Field:
-    """As `make_field`, without the blur, which leaves nothing of what is a pixel thin, and only where a clip allows.
+    """As `make_field`, without the blur, which superpixels nothing of what is a pixel thin, and only where a clip
+    allows.
 
     Args:
         clip: x1 y1 x2 y2, image pixels.
     """
-    frame = scene.frame
+    frame = graph.frame
     x1, y1, x2, y2 = clip or (0, 0, frame.width, frame.height)
     left, top = max(int(x1 * frame.zoom_x) - 1, 0), max(int(y1 * frame.zoom_y) - 1, 0)
     right, bottom = min(int(x2 * frame.zoom_x) + 2, frame.cols), min(int(y2 * frame.zoom_y) + 2, frame.rows)
-    return Field(_spread(_agreed(chance, chosen), scene.labels, left, top, right, bottom), left, top)
+    return Field(_spread(_agreed(unary, chosen), graph.labels, left, top, right, bottom), left, top)
 
 
-def low_res(scene: Scene, field: Field) -> NDArray[np.float32]:
+def low_res(graph: RegionGraph, field: Field) -> NDArray[np.float32]:
     """The field as logits over the whole image, one cell per GRID×GRID working pixels (float32)."""
-    frame = scene.frame
+    frame = graph.frame
     whole = np.zeros((frame.rows, frame.cols), np.float32)
     h, w = field.values.shape
     whole[field.top : field.top + h, field.left : field.left + w] = field.values
@@ -222,14 +223,14 @@ def _cut(
     return counts
 
 
-def cut_mask(
-    scene: Scene, field: Field, threshold: float, clip: tuple[int, int, int, int] | None
+def mask_runs(
+    graph: RegionGraph, field: Field, threshold: float, clip: tuple[int, int, int, int] | None
 ) -> NDArray[np.uint32]:
     """The mask where the field exceeds `threshold`: column-major run lengths over the image, background first.
 
     `clip` is a window x1 y1 x2 y2 of the image outside which the mask is empty.
     """
-    frame = scene.frame
+    frame = graph.frame
     h, w = field.values.shape
     x1, y1 = int(field.left / frame.zoom_x), int(field.top / frame.zoom_y)
     x2 = min(int(np.ceil((field.left + w) / frame.zoom_x)), frame.width)
@@ -272,12 +273,12 @@ class DefaultSegmenter:
         return _KINDS
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
-        """One embedding an image: its regions, merge trees and candidate objects."""
+        """One embedding an image: its regions, merge trees and proposal objects."""
         return [self._encode(image.pixels) for image in images]
 
     def _encode(self, pixels: NDArray[np.uint8]) -> Embedding:
         height, width = pixels.shape[:2]
-        tensors = encode_pixels(pixels, Frame.of(width, height), self._weights)
+        tensors = encode_pixels(pixels, WorkingFrame.of(width, height), self._weights)
         return Embedding(tensors, width, height, self._fingerprint)
 
     def decode(
@@ -292,7 +293,7 @@ class DefaultSegmenter:
 
     def decode_bytes(self, width: int, height: int) -> int:
         """The run lengths of three masks that change in every cell of the working frame, and the frame's fields."""
-        frame = Frame.of(width, height)
+        frame = WorkingFrame.of(width, height)
         return 3 * 8 * width * frame.rows + 40 * frame.cols * frame.rows
 
     def _decode(self, embedding: Embedding, prompts: Prompts, options: DecodeOptions) -> Masks:
@@ -303,12 +304,12 @@ class DefaultSegmenter:
         width, height = embedding.width, embedding.height
         if len(prompts) == 0:
             return Masks.empty(width, height)
-        scene = open_scene(embedding.tensors, width, height)
-        found = _Found(scene, options)
+        graph = open_graph(embedding.tensors, width, height)
+        found = _Found(graph, options)
         for index in range(len(prompts)):
-            query = _query(scene, prompts, index)
+            query = _query(graph, prompts, index)
             clip = _clip(prompts.boxes[index], width, height)
-            for one in answer(scene, query, self._weights, options.multimask):
+            for one in answer(graph, query, self._weights, options.multimask):
                 found.add(index, one, clip)
         return found.masks()
 
@@ -316,8 +317,8 @@ class DefaultSegmenter:
 class _Found:
     """Collects the masks of one decode."""
 
-    def __init__(self, scene: Scene, options: DecodeOptions) -> None:
-        self._scene = scene
+    def __init__(self, graph: RegionGraph, options: DecodeOptions) -> None:
+        self._graph = graph
         self._options = options
         self._counts: list[NDArray[np.uint32]] = []
         self._scores: list[float] = []
@@ -328,24 +329,24 @@ class _Found:
     def add(self, prompt: int, one: Answer, clip: tuple[int, int, int, int] | None) -> None:
         """One more mask, cut from its field."""
         threshold = self._options.mask_threshold
-        field = make_field(self._scene, one.chance, one.chosen)
-        counts = cut_mask(self._scene, field, _sigmoid(threshold), clip)
+        field = make_field(self._graph, one.unary, one.chosen)
+        counts = mask_runs(self._graph, field, _sigmoid(threshold), clip)
         if len(counts) == 1:
-            field = _not_empty(self._scene, field, one, clip)
-            counts = cut_mask(self._scene, field, _sigmoid(threshold), clip)
+            field = _not_empty(self._graph, field, one, clip)
+            counts = mask_runs(self._graph, field, _sigmoid(threshold), clip)
         self._counts.append(counts)
         self._scores.append(one.score)
         self._prompts.append(prompt)
         if self._options.logits:
-            self._logits.append(low_res(self._scene, field))
+            self._logits.append(low_res(self._graph, field))
         offset = self._options.stability_offset
         if offset is not None:
-            high, low = (cut_mask(self._scene, field, _sigmoid(threshold + by), clip) for by in (offset, -offset))
+            high, low = (mask_runs(self._graph, field, _sigmoid(threshold + by), clip) for by in (offset, -offset))
             self._stability.append(int(high[1::2].sum()) / max(int(low[1::2].sum()), 1))
 
     def masks(self) -> Masks:
         """All of them."""
-        frame = self._scene.frame
+        frame = self._graph.frame
         offsets = np.cumsum([0, *map(len, self._counts)])
         masks = Masks.from_runs(np.concatenate(self._counts), offsets, frame.width, frame.height)
         return masks.replace(
@@ -356,13 +357,15 @@ class _Found:
         )
 
 
-def _not_empty(scene: Scene, field: Field, one: Answer, clip: tuple[int, int, int, int] | None) -> Field:
-    """The field, or where no half of it is in, as in a box with no chosen leaf, one with the likeliest pixels in."""
-    if len(cut_mask(scene, field, 0.5, clip)) > 1:
+def _not_empty(graph: RegionGraph, field: Field, one: Answer, clip: tuple[int, int, int, int] | None) -> Field:
+    """The field, or where no half of it is in, as in a box with no chosen superpixel, one with the likeliest pixels
+    in.
+    """
+    if len(mask_runs(graph, field, 0.5, clip)) > 1:
         return field
-    field = plain_field(scene, one.chance, one.chosen, clip)
+    field = plain_field(graph, one.unary, one.chosen, clip)
     for _ in range(20):  # of 0.05: enough to bring any probability above one half
-        if len(cut_mask(scene, field, 0.5, clip)) > 1:
+        if len(mask_runs(graph, field, 0.5, clip)) > 1:
             break
         field = replace(field, values=field.values + np.float32(0.05))
     return field
@@ -372,16 +375,16 @@ def _sigmoid(value: float) -> float:
     return float(1 / (1 + np.exp(-min(max(value, -30.0), 30.0))))
 
 
-def _query(scene: Scene, prompts: Prompts, index: int) -> Query:
+def _query(graph: RegionGraph, prompts: Prompts, index: int) -> Query:
     low, high = int(prompts.point_offsets[index]), int(prompts.point_offsets[index + 1])
     box = prompts.boxes[index]
     mask = prompts.masks[index] if prompts.masks else None
     return make_query(
-        scene,
+        graph,
         prompts.points[low:high],
         prompts.point_labels[low:high],
         None if np.isnan(box[0]) else box,
-        None if mask is None else leaf_prior(scene, mask),
+        None if mask is None else mask_prior(graph, mask),
     )
 
 

@@ -21,7 +21,7 @@ from samovar.jit import njit
 
 from .channels import Channels
 
-__all__ = ["BINS", "GROUPS", "WORDS", "Leaves", "count_leaves", "grow_regions"]
+__all__ = ["BINS", "GROUPS", "TEXTONS", "Superpixels", "describe_superpixels", "grow_regions"]
 
 _STEPS = 64.0
 _LEVELS = 29_000  # 64 steps × 442 (the largest RGB distance), rounded up
@@ -140,17 +140,17 @@ def grow_regions(
     return labels, int(found)
 
 
-WORDS = 48
-GROUPS = (0, 12, 36, 60, 60 + WORDS)
-"""Where each group of histogram bins begins: 12 of L, 24 of a, 24 of b, WORDS words."""
+TEXTONS = 48
+GROUPS = (0, 12, 36, 60, 60 + TEXTONS)
+"""Where each group of histogram bins begins: 12 of L, 24 of a, 24 of b, TEXTONS words."""
 BINS = GROUPS[-1]
-_WORD_DIMENSIONS = 9
+_TEXTON_DIMENSIONS = 9
 _ROUNDS = 6
 
 
 @dataclass(frozen=True)
-class Leaves:
-    """Statistics of n leaves.
+class Superpixels:
+    """Statistics of n superpixels.
 
     Attributes:
         area: n float32, pixels.
@@ -174,7 +174,7 @@ def _count(
     labels: NDArray[np.int32],
     n: int,
     lab: NDArray[np.float32],
-    words: NDArray[np.int32],
+    textons: NDArray[np.int32],
     histogram: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
     rows, cols = labels.shape
@@ -198,7 +198,7 @@ def _count(
             centre[i, 1] += y + 0.5
             if x == 0 or y == 0 or x == cols - 1 or y == rows - 1:
                 rim[i] += 1
-            histogram[i, 60 + words[y, x]] += 1
+            histogram[i, 60 + textons[y, x]] += 1
             for c in range(3):
                 value = lab[y, x, c]
                 colour[i, c] += value
@@ -241,32 +241,34 @@ def _mean_descriptors(labels: NDArray[np.int32], n: int, planes: NDArray[np.floa
 
 @njit(fastmath=True)
 def _nearest(row: NDArray[np.float32], palette: NDArray[np.float32], distance: NDArray[np.float32]) -> int:
-    depth, words = palette.shape
-    for k in range(words):
+    depth, textons = palette.shape
+    for k in range(textons):
         distance[k] = 0
     for d in range(depth):
         value = row[d]
-        for k in range(words):
+        for k in range(textons):
             gap = value - palette[d, k]
             distance[k] += gap * gap
     best = 0
-    for k in range(1, words):
+    for k in range(1, textons):
         if distance[k] < distance[best]:
             best = k
     return best
 
 
 @njit(fastmath=True)
-def _palette(points: NDArray[np.float32], weight: NDArray[np.float32], words: int, rounds: int) -> NDArray[np.float32]:
+def _palette(
+    points: NDArray[np.float32], weight: NDArray[np.float32], textons: int, rounds: int
+) -> NDArray[np.float32]:
     """Weighted k-means of rows, begun from far-apart rows (farthest-first, weighted). Returns depth×words."""
     n, depth = points.shape
-    palette = np.zeros((depth, words), np.float32)
+    palette = np.zeros((depth, textons), np.float32)
     gap = np.full(n, 1e30)
     chosen = 0
     for i in range(n):
         if weight[i] > weight[chosen]:
             chosen = i
-    for k in range(words):
+    for k in range(textons):
         for d in range(depth):
             palette[d, k] = points[chosen, d]
         best = -1.0
@@ -282,16 +284,16 @@ def _palette(points: NDArray[np.float32], weight: NDArray[np.float32], words: in
                 best = value
                 following = i
         chosen = following
-    distance = np.empty(words, np.float32)
+    distance = np.empty(textons, np.float32)
     for _ in range(rounds):
-        total_at = np.zeros((depth, words))
-        mass = np.zeros(words)
+        total_at = np.zeros((depth, textons))
+        mass = np.zeros(textons)
         for i in range(n):
             k = _nearest(points[i], palette, distance)
             mass[k] += weight[i]
             for d in range(depth):
                 total_at[d, k] += weight[i] * points[i, d]
-        for k in range(words):
+        for k in range(textons):
             if mass[k] > 0:
                 for d in range(depth):
                     palette[d, k] = total_at[d, k] / mass[k]
@@ -301,22 +303,22 @@ def _palette(points: NDArray[np.float32], weight: NDArray[np.float32], words: in
 @njit(fastmath=True)
 def _assign(planes: NDArray[np.float32], palette: NDArray[np.float32]) -> NDArray[np.int32]:
     rows, cols = planes.shape[0], planes.shape[1]
-    words = np.empty((rows, cols), np.int32)
+    textons = np.empty((rows, cols), np.int32)
     distance = np.empty(palette.shape[1], np.float32)
     for y in range(rows):
         for x in range(cols):
-            words[y, x] = _nearest(planes[y, x], palette, distance)
-    return words
+            textons[y, x] = _nearest(planes[y, x], palette, distance)
+    return textons
 
 
-def count_leaves(labels: NDArray[np.int32], n: int, channels: Channels) -> Leaves:
-    """Statistics of the n leaves of H×W `labels`."""
+def describe_superpixels(labels: NDArray[np.int32], n: int, channels: Channels) -> Superpixels:
+    """Statistics of the n superpixels of H×W `labels`."""
     import cv2
 
     colour = cv2.GaussianBlur(channels.lab, (0, 0), 1.0) * np.array([0.6, 1, 1], np.float32)
     planes = np.concatenate([colour, channels.texture * np.float32(3)], axis=2)
     means = _mean_descriptors(labels, n, planes)
     weight = np.bincount(labels.ravel(), minlength=n).astype(np.float32)
-    words = _assign(planes, _palette(means, weight, WORDS, _ROUNDS))
+    textons = _assign(planes, _palette(means, weight, TEXTONS, _ROUNDS))
     histogram = np.zeros((n, BINS), np.float32)
-    return Leaves(*_count(labels, n, channels.lab, words, histogram), histogram)
+    return Superpixels(*_count(labels, n, channels.lab, textons, histogram), histogram)

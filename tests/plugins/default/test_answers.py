@@ -13,7 +13,7 @@ from samovar.embedding import Embedding
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 from samovar_plugins.default.decoding import _overlaps
-from samovar_plugins.default.encoding import open_scene
+from samovar_plugins.default.encoding import open_graph
 from samovar_plugins.default.segmenter import DefaultSegmenter
 
 
@@ -127,9 +127,9 @@ def test_answers_do_not_depend_on_what_else_is_asked(segmenter: DefaultSegmenter
 
 def test_overlaps_are_ious_of_leaf_sets_however_many_leaves(segmenter: DefaultSegmenter, photo: Path) -> None:
     (embedding,) = segmenter.encode([Image(photo)])
-    scene = open_scene(embedding.tensors, embedding.width, embedding.height)
-    assert len(scene.area) > 512  # several blocks, the last one smaller
+    graph = open_graph(embedding.tensors, embedding.width, embedding.height)
+    assert len(graph.area) > 512  # several blocks, the last one smaller
     rng = np.random.default_rng(0)
-    one, other = rng.random((3, len(scene.area))) < 0.3, rng.random((4, len(scene.area))) < 0.3
-    both = np.array([[scene.area[a & b].sum() / scene.area[a | b].sum() for b in other] for a in one])
-    assert np.abs(_overlaps(scene, one, other) - both).max() < 1e-5
+    one, other = rng.random((3, len(graph.area))) < 0.3, rng.random((4, len(graph.area))) < 0.3
+    both = np.array([[graph.area[a & b].sum() / graph.area[a | b].sum() for b in other] for a in one])
+    assert np.abs(_overlaps(graph, one, other) - both).max() < 1e-5

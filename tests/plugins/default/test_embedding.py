@@ -49,8 +49,8 @@ def test_encoding_twice_gives_the_same_bytes(segmenter: DefaultSegmenter) -> Non
 def test_threads_encode_what_one_thread_does(segmenter: DefaultSegmenter) -> None:
     images = [busy(120, 90, seed) for seed in range(6)]
     alone = segmenter.encode(images)
-    with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(lambda image: segmenter.encode([image])[0], images))
+    with ThreadPoolExecutor(3) as proposal_tensors:
+        together = list(proposal_tensors.map(lambda image: segmenter.encode([image])[0], images))
     for one, other in zip(alone, together):
         assert all(one.tensors[name].tobytes() == other.tensors[name].tobytes() for name in one.tensors)
 

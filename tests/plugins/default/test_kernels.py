@@ -17,7 +17,7 @@ from samovar import Masks
 from samovar.errors import WeightsError
 from samovar_plugins.default.merge_trees import Tree, lay_out
 from samovar_plugins.default.network import hidden_units, parameter_count, probabilities, unfold
-from samovar_plugins.default.proposals import leaf_sums, votes
+from samovar_plugins.default.proposals import superpixel_sums, votes
 from samovar_plugins.default.rag import FAR, adjacency, components, distances, network_row
 from samovar_plugins.default.segmenter import _cut
 from samovar_plugins.default.superpixels import grow_regions
@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def random_tree(n: int, rng: np.random.Generator) -> tuple[Tree, NDArray[np.bool_]]:
-    """A merge tree over n leaves, and the dense (2n−1)×n membership of its nodes."""
+    """A merge tree over n superpixels, and the dense (2n−1)×n membership of its nodes."""
     alive = list(range(n))
     children = np.zeros((n - 1, 2), np.int32)
     members = np.zeros((2 * n - 1, n), np.bool_)
@@ -52,7 +52,7 @@ def test_sums_and_votes_over_intervals_are_those_of_dense_membership(seed: int, 
     rng = np.random.default_rng(seed)
     pairs = [random_tree(n, rng) for _ in range(3)]
     members = np.concatenate([dense for _, dense in pairs])
-    pool = (
+    proposal_tensors = (
         np.stack([tree.order for tree, _ in pairs]).astype(np.uint16),
         np.repeat(np.arange(3), 2 * n - 1).astype(np.uint8),
         np.concatenate([tree.start for tree, _ in pairs]).astype(np.uint16),
@@ -60,13 +60,13 @@ def test_sums_and_votes_over_intervals_are_those_of_dense_membership(seed: int, 
     )
     index = rng.choice(len(members), 5)
     value = rng.random(n).astype(np.float32)
-    assert np.allclose(leaf_sums(index, value, *pool), members[index] @ value, atol=1e-4)
+    assert np.allclose(superpixel_sums(index, value, *proposal_tensors), members[index] @ value, atol=1e-4)
     weight = (rng.random((2, 5)) / 5).astype(np.float32)
-    assert np.allclose(votes(index, weight, *pool), np.minimum(weight @ members[index], 1), atol=1e-5)
+    assert np.allclose(votes(index, weight, *proposal_tensors), np.minimum(weight @ members[index], 1), atol=1e-5)
 
 
 def grid(rows: int, cols: int, rng: np.random.Generator) -> tuple[NDArray[np.uint16], NDArray[np.uint16], int]:
-    """The two ends of every border of a rows×cols grid of leaves, and how many leaves."""
+    """The two ends of every edge of a rows×cols grid of superpixels, and how many superpixels."""
     at = np.arange(rows * cols).reshape(rows, cols)
     first = np.concatenate([at[:, :-1].ravel(), at[:-1].ravel()])
     second = np.concatenate([at[:, 1:].ravel(), at[1:].ravel()])

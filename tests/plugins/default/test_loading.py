@@ -66,7 +66,7 @@ def test_torn_and_senseless_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"torn\.npz"):
         load_weights(torn)
     wild = tmp_path / "wild.npz"
-    np.savez(wild, border=np.array([1, np.nan], np.float32))
+    np.savez(wild, edge=np.array([1, np.nan], np.float32))
     with pytest.raises(WeightsError, match="border must be a vector of finite numbers"):
         load_weights(wild)
 
@@ -105,7 +105,7 @@ def test_every_module_is_part_of_the_fingerprint(tmp_path: Path, module: str) ->
 
 def test_weights_make_the_fingerprint(segmenter: DefaultSegmenter) -> None:
     """An embedding of other weights must never be taken for one of these, wherever they come from."""
-    border = np.ones(5, np.float32)
-    fitted = [Weights(), Weights({"border": border}), Weights({"border": 2 * border}), Weights({"other": border})]
+    edge = np.ones(5, np.float32)
+    fitted = [Weights(), Weights({"border": edge}), Weights({"border": 2 * edge}), Weights({"other": edge})]
     fingerprints = {DefaultSegmenter(weights).fingerprint for weights in fitted}
     assert len(fingerprints | {segmenter.fingerprint}) == 5

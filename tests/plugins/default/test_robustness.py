@@ -29,7 +29,7 @@ def picture(kind: str, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def ask_everything(segmenter: DefaultSegmenter, pixels: NDArray[np.uint8]) -> None:
-    """Every kind of prompt, at the borders too, gets sound masks."""
+    """Every kind of prompt, at the edges too, gets sound masks."""
     height, width = pixels.shape[:2]
     (embedding,) = segmenter.encode([Image(pixels)])
     whole = np.ones((height, width), bool)

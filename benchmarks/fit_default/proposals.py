@@ -1,4 +1,4 @@
-"""Fits the two networks that predict how well a candidate matches what a point or a box asks for."""
+"""Fits the two networks that predict how well a proposal matches what a point or a box asks for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import deepest, jittered, leaf_share, random_click, tight_box
-from samovar_plugins.default.encoding import Scene
+from samovar_plugins.default.encoding import RegionGraph
 from samovar_plugins.default.prompt_fit import box_rows, point_rows
-from samovar_plugins.default.proposals import leaf_sums
+from samovar_plugins.default.proposals import superpixel_sums
 
-__all__ = ["CandidateSamples", "fit_candidates", "sample_candidates", "true_iou"]
+__all__ = ["ProposalSamples", "fit_proposals", "sample_proposals", "true_iou"]
 
 _SHARPNESS = 8.0
 _MOST = 120
 
 
 @dataclass(frozen=True)
-class CandidateSamples:
+class ProposalSamples:
     """Rows of features (r×d), the true IoU of each (r), and where each prompt's rows begin (p+1)."""
 
     rows: NDArray[np.float32]
@@ -29,7 +29,7 @@ class CandidateSamples:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def concat(cls, parts: list[CandidateSamples]) -> CandidateSamples:
+    def concat(cls, parts: list[ProposalSamples]) -> ProposalSamples:
         """All of them, one after another."""
         starts = np.cumsum([0, *(len(part.rows) for part in parts)])
         offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts)]
@@ -40,49 +40,49 @@ class CandidateSamples:
         )
 
 
-def true_iou(scene: Scene, share: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-    """k float32: the IoU of the chosen candidates with the truth, n float32 shares of leaves."""
-    pool = scene.order, scene.pool_tree, scene.pool_start, scene.pool_end
-    mass = (scene.area * share).astype(np.float32)
-    inside = leaf_sums(chosen, mass, *pool)
-    area = leaf_sums(chosen, scene.area, *pool)
+def true_iou(graph: RegionGraph, share: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """k float32: the IoU of the chosen proposals with the truth, n float32 shares of superpixels."""
+    proposal_tensors = graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
+    mass = (graph.area * share).astype(np.float32)
+    inside = superpixel_sums(chosen, mass, *proposal_tensors)
+    area = superpixel_sums(chosen, graph.area, *proposal_tensors)
     return np.asarray(inside / (area + mass.sum() - inside + 1e-6), np.float32)
 
 
-def sample_candidates(
-    scene: Scene, masks: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[CandidateSamples, CandidateSamples]:
+def sample_proposals(
+    graph: RegionGraph, masks: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[ProposalSamples, ProposalSamples]:
     """Samples for points and for boxes from one picture's masks (k×H×W bool)."""
-    frame = scene.frame
-    points: list[CandidateSamples] = []
-    boxes: list[CandidateSamples] = []
+    frame = graph.frame
+    points: list[ProposalSamples] = []
+    boxes: list[ProposalSamples] = []
     for mask in masks:
-        share = leaf_share(scene, mask)
+        share = leaf_share(graph, mask)
         x, y, _ = deepest(mask)
         for cx, cy in ((x, y), (x, y), random_click(mask, rng)[:2]):
             ax, ay = cx * frame.zoom_x, cy * frame.zoom_y
-            points.append(_part(scene, share, *point_rows(scene, ax, ay, scene.leaf_at(ax, ay)), rng))
+            points.append(_part(graph, share, *point_rows(graph, ax, ay, graph.superpixel_at(ax, ay)), rng))
         zoom = np.tile(np.array([frame.zoom_x, frame.zoom_y], np.float32), 2)
         box = tight_box(mask)
         given = box, jittered(box, frame.width, frame.height, 0.05, rng)
-        boxes.extend(_part(scene, share, *box_rows(scene, one * zoom), rng) for one in given)
-    return CandidateSamples.concat(points), CandidateSamples.concat(boxes)
+        boxes.extend(_part(graph, share, *box_rows(graph, one * zoom), rng) for one in given)
+    return ProposalSamples.concat(points), ProposalSamples.concat(boxes)
 
 
 def _part(
-    scene: Scene,
+    graph: RegionGraph,
     share: NDArray[np.float32],
     chosen: NDArray[np.int64],
     rows: NDArray[np.float32],
     rng: np.random.Generator,
-) -> CandidateSamples:
+) -> ProposalSamples:
     if len(chosen) > _MOST:
         keep = np.sort(rng.choice(len(chosen), _MOST, replace=False))
         chosen, rows = chosen[keep], rows[keep]
-    return CandidateSamples(rows, true_iou(scene, share, chosen), np.array([0, len(rows)]))
+    return ProposalSamples(rows, true_iou(graph, share, chosen), np.array([0, len(rows)]))
 
 
-def _fit(samples: CandidateSamples, hidden: int, epochs: int, seed: int) -> NDArray[np.float32]:
+def _fit(samples: ProposalSamples, hidden: int, epochs: int, seed: int) -> NDArray[np.float32]:
     count = len(samples.offsets) - 1
     group = np.repeat(np.arange(count), np.diff(samples.offsets))
     target = torch.tensor(samples.iou)
@@ -101,15 +101,15 @@ def _fit(samples: CandidateSamples, hidden: int, epochs: int, seed: int) -> NDAr
         share = 1 / zero.index_add(0, which, torch.ones(len(batch)))[which] / len(names)
         truth = target[batch]
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(out, truth, reduction="none")
-        # and the weighted vote should fall on candidates that are good
+        # and the weighted vote should fall on proposals that are good
         odds = torch.exp(torch.sigmoid(out) * _SHARPNESS)
-        chance = odds / zero.index_add(0, which, odds)[which]
-        return (entropy * share).sum() - 0.5 * (chance * truth).sum() / len(names)
+        unary = odds / zero.index_add(0, which, odds)[which]
+        return (entropy * share).sum() - 0.5 * (unary * truth).sum() / len(names)
 
     return train(samples.rows, batches, loss, hidden=hidden, epochs=epochs, rate=6e-3, decay=0.1, seed=seed)
 
 
-def fit_candidates(points: CandidateSamples, boxes: CandidateSamples, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def fit_proposals(points: ProposalSamples, boxes: ProposalSamples, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Both networks: `candidate_point` and `candidate_box`."""
     return {
         "candidate_point": _fit(points, 16, 8, seed),

@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.fit_default.training import train
-from benchmarks.fit_default.verdicts import Asked
+from benchmarks.fit_default.unaries import Asked
 from samovar_plugins.default.decoding import REFINED, hypotheses
-from samovar_plugins.default.encoding import Scene
+from samovar_plugins.default.encoding import RegionGraph
 from samovar_plugins.default.network import Weights
 
-__all__ = ["JudgeSamples", "fit_judge", "sample_judge"]
+__all__ = ["IouSamples", "fit_iou_head", "sample_iou_head"]
 
 
 @dataclass(frozen=True)
-class JudgeSamples:
-    """Answers of one family: rows r×JUDGED, their true IoUs (r), which prompt each is of (r), its weight (r)."""
+class IouSamples:
+    """Answers of one family: rows r×IOU_FEATURES, their true IoUs (r), which prompt each is of (r), its weight (r)."""
 
     family: str
     rows: NDArray[np.float32]
@@ -28,17 +28,17 @@ class JudgeSamples:
     weight: NDArray[np.float32]
 
 
-def sample_judge(scene: Scene, asked: list[Asked], weights: Weights) -> list[JudgeSamples]:
+def sample_iou_head(graph: RegionGraph, asked: list[Asked], weights: Weights) -> list[IouSamples]:
     """The hypotheses that the present weights have for each prompt, and how good they are."""
     out = []
     for number, one in enumerate(asked):
-        known = hypotheses(scene, one.query, weights, REFINED)
-        truth = scene.area * one.share
+        known = hypotheses(graph, one.query, weights, REFINED)
+        truth = graph.area * one.share
         inside = known.sets @ truth
-        iou = inside / (known.sets @ scene.area + truth.sum() - inside + 1e-6)
+        iou = inside / (known.sets @ graph.area + truth.sum() - inside + 1e-6)
         count = len(iou)
         out.append(
-            JudgeSamples(
+            IouSamples(
                 one.family,
                 known.rows,
                 iou.astype(np.float32),
@@ -49,7 +49,7 @@ def sample_judge(scene: Scene, asked: list[Asked], weights: Weights) -> list[Jud
     return out
 
 
-def fit_judge(family: str, parts: list[list[JudgeSamples]], seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def fit_iou_head(family: str, parts: list[list[IouSamples]], seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """The judge of one family: cross-entropy with the true IoU, and the best-scored answer should be a good one."""
     kept = [part for samples in parts for part in samples if part.family == family]
     rows = np.concatenate([part.rows for part in kept])
@@ -72,9 +72,9 @@ def fit_judge(family: str, parts: list[list[JudgeSamples]], seed: int = 0) -> di
         w, truth = weight[batch], iou[batch]
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(out, truth, reduction="none")
         odds = torch.exp(torch.sigmoid(out) * 15)
-        chance = odds / zero.index_add(0, which, odds)[which]
+        unary = odds / zero.index_add(0, which, odds)[which]
         whole = zero.index_add(0, which, w)
-        good = (zero.index_add(0, which, chance * truth) * whole).sum() / whole.sum()
+        good = (zero.index_add(0, which, unary * truth) * whole).sum() / whole.sum()
         return (entropy * w).sum() / w.sum() - good
 
     return {f"judge_{family}": train(rows, batches, loss, hidden=16, epochs=8, rate=5e-3, decay=0.05, seed=seed)}
