@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from samovar.device import available_devices, why_no_gpu
 from samovar.errors import SamovarError
-from samovar.plugins import load_plugins
+from samovar.plugins import list_segmenters, load_plugins
 from samovar.sizes import format_bytes
 
 __all__ = ["Finding", "examine"]
@@ -105,7 +105,7 @@ def _devices() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from samovar.loading import load
 
-    for spec in load_plugins().list_segmenters():
+    for spec in list_segmenters():
         if spec.weights is not None or spec.extra is not None:
             continue
         try:

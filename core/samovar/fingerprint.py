@@ -68,7 +68,7 @@ def fingerprint_arrays(arrays: Mapping[str, Any]) -> str:
     hasher = blake3(max_threads=min(4, os.cpu_count() or 1))
     for name in sorted(arrays):
         dtype, shape, values = _plain(name, arrays[name])
-        for field in (name.encode(), dtype.encode(), ",".join(map(str, shape)).encode(), memoryview(values)):
+        for field in (name.encode(), dtype.encode(), ",".join(map(str, shape)).encode(), values.data):
             hasher.update(len(field).to_bytes(8, "little"))  # a prefix each: no two lists of fields give the same bytes
             hasher.update(field)
     return hasher.hexdigest(length=16)

@@ -11,7 +11,7 @@ import pytest
 
 from samovar import Image, Prompt, Prompts, hookimpl
 from samovar.errors import Cancelled, InputError, PromptError, UnsupportedPromptError
-from samovar.plugins import PromptSourceSpec, SegmenterSpec, SegmentEvent, isolated
+from samovar.plugins import PromptSourceSpec, SegmenterSpec, SegmentEvent, override_plugins
 from samovar.runtime import Runtime
 from tests.fakes import FilledBoxes, WordBoxes
 
@@ -121,7 +121,7 @@ def test_a_kind_that_the_model_lacks_names_what_would_convert_it(runtime: Runtim
         def register_segmenters(self) -> list[SegmenterSpec]:
             return [SegmenterSpec("reader", "tests.fakes:Reader", ("text",), "reads", "Apache-2.0")]
 
-    with isolated({"others": Others()}), pytest.raises(UnsupportedPromptError) as caught:
+    with override_plugins({"others": Others()}), pytest.raises(UnsupportedPromptError) as caught:
         runtime.segment(grey(0), Prompt(text="cat"))
     assert str(caught.value) == (
         "model 'boxes' takes points, box; got a text prompt; convert it with the source 'words' or use model 'reader'"
@@ -159,7 +159,7 @@ def test_one_event_a_window_tells_what_was_done(runtime: Runtime) -> None:
         def after_segment(self, event: SegmentEvent) -> None:
             events.append(event)
 
-    with isolated({"listener": Listener()}):
+    with override_plugins({"listener": Listener()}):
         runtime.segment_batch([grey(1), grey(2)], [np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [1, 1, 5, 5]])])
     [event] = events
     assert (event.model, event.images, event.prompts, event.masks, event.encoded) == ("boxes", 2, 3, 3, 2)

@@ -25,7 +25,7 @@ from samovar.plugins import (
 from samovar.types import KINDS
 
 if TYPE_CHECKING:
-    from samovar.plugins import Claim, PluginInfo, PluginManager
+    from samovar.plugins import PluginInfo, PluginManager, Registration
 
 __all__ = ["aligned", "doctor", "models", "plugins"]
 
@@ -40,15 +40,15 @@ def models(as_json: bool) -> None:
     A model is listed whether or not what it needs is installed; loading it says what is missing.
     """
     manager = load_plugins()
-    claims = manager.claims(SegmenterSpec)
+    registered = manager.registrations(SegmenterSpec)
     if as_json:
-        for claim in claims:
-            click.echo(json.dumps(_model_json(claim), ensure_ascii=False))
-    elif len(claims):
-        rows = [("NAME", "TAKES", "NEEDS", "LICENCE", "SUMMARY"), *(_model_row(claim.spec) for claim in claims)]
+        for one in registered:
+            click.echo(json.dumps(_model_json(one), ensure_ascii=False))
+    elif len(registered):
+        rows = [("NAME", "TAKES", "NEEDS", "LICENCE", "SUMMARY"), *(_model_row(one.spec) for one in registered)]
         for line in aligned(rows):
             click.echo(line)
-    for line in dict.fromkeys(line for lines in claims.conflicts().values() for line in lines):
+    for line in dict.fromkeys(line for _, line in registered.conflicts()):
         click.echo(f"samovar: {line}", err=True)
     broken = manager.broken()
     if broken:
@@ -64,12 +64,12 @@ def _model_row(spec: SegmenterSpec) -> tuple[str, ...]:
     return spec.name, ",".join(_takes(spec)), requirement_of(spec) or "–", spec.licence, summary
 
 
-def _model_json(claim: Claim[SegmenterSpec]) -> dict[str, object]:
-    spec = claim.spec
+def _model_json(one: Registration[SegmenterSpec]) -> dict[str, object]:
+    spec = one.spec
     return {
         "name": spec.name,
         "aliases": list(spec.aliases),
-        "plugin": claim.plugin,
+        "plugin": one.plugin,
         "summary": spec.summary,
         "prompts": _takes(spec),
         "licence": spec.licence,
@@ -133,16 +133,16 @@ def new(name: str, kind: str) -> None:
 def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec]]]:
     """Plugin → noun → specs, without the kinds of which it brings none."""
     brought: dict[str, dict[str, list[Spec]]] = {}
-    for noun, claims in (
-        ("models", manager.claims(SegmenterSpec)),
-        ("prompt sources", manager.claims(PromptSourceSpec)),
-        ("mask sinks", manager.claims(MaskSinkSpec)),
-        ("cache tiers", manager.claims(CacheTierSpec)),
-        ("trackers", manager.claims(TrackerSpec)),
-        ("inpainters", manager.claims(InpainterSpec)),
+    for noun, registered in (
+        ("models", manager.registrations(SegmenterSpec)),
+        ("prompt sources", manager.registrations(PromptSourceSpec)),
+        ("mask sinks", manager.registrations(MaskSinkSpec)),
+        ("cache tiers", manager.registrations(CacheTierSpec)),
+        ("trackers", manager.registrations(TrackerSpec)),
+        ("inpainters", manager.registrations(InpainterSpec)),
     ):
-        for claim in claims:
-            brought.setdefault(claim.plugin, {}).setdefault(noun, []).append(claim.spec)
+        for one in registered:
+            brought.setdefault(one.plugin, {}).setdefault(noun, []).append(one.spec)
     return brought
 
 

@@ -1,4 +1,4 @@
-"""Plugins: how models, prompt sources, mask sinks, cache tiers and commands are found.
+"""Plugins: how models, prompt sources, mask sinks, cache tiers, trackers, inpainters and commands are found.
 
 A plugin is a module that an installed package names in the entry-point group `samovar`. It implements some of the hooks
 in `samovar.plugins.hookspecs`, and describes what it brings by specs. Samovar's own are found the same way.
@@ -7,10 +7,9 @@ in `samovar.plugins.hookspecs`, and describes what it brings by specs. Samovar's
 from __future__ import annotations
 
 from samovar.events import EvictEvent, SegmentEvent
-from samovar.plugins.claims import Claim, Claims
 from samovar.plugins.hookspecs import hookimpl
-from samovar.plugins.manager import PluginManager
-from samovar.plugins.process import (
+from samovar.plugins.manager import (
+    PluginManager,
     find_cache_tier,
     find_inpainter,
     find_mask_sink,
@@ -28,10 +27,11 @@ from samovar.plugins.process import (
     list_segmenters,
     list_trackers,
     load_plugins,
+    override_plugins,
     register,
     register_commands,
 )
-from samovar.plugins.records import PluginInfo
+from samovar.plugins.registry import PluginInfo, Registration, Registrations
 from samovar.plugins.resolve import requirement_of, resolve, split_argument
 from samovar.plugins.specs import (
     CacheTierSpec,
@@ -45,14 +45,14 @@ from samovar.plugins.specs import (
 
 __all__ = [
     "CacheTierSpec",
-    "Claim",
-    "Claims",
     "EvictEvent",
     "InpainterSpec",
     "MaskSinkSpec",
     "PluginInfo",
     "PluginManager",
     "PromptSourceSpec",
+    "Registration",
+    "Registrations",
     "SegmentEvent",
     "SegmenterSpec",
     "Spec",
@@ -75,6 +75,7 @@ __all__ = [
     "list_segmenters",
     "list_trackers",
     "load_plugins",
+    "override_plugins",
     "register",
     "register_commands",
     "requirement_of",

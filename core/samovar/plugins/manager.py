@@ -1,17 +1,19 @@
-"""`PluginManager`: asks plugins, once each, what they bring, and tells them what happened."""
+"""`PluginManager`: asks plugins, once each, what they bring, and tells them what happened; and that of this process."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Iterable
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from samovar.deprecation import renamed_method
 from samovar.errors import PluginError
 from samovar.events import EvictEvent, SegmentEvent
-from samovar.plugins.claims import Claim, Claims
-from samovar.plugins.records import PluginInfo
-from samovar.plugins.roster import Roster
+from samovar.plugins.registry import PluginInfo, Registration, Registrations, Registry
 from samovar.plugins.specs import (
     CacheTierSpec,
     InpainterSpec,
@@ -21,31 +23,33 @@ from samovar.plugins.specs import (
     Spec,
     TrackerSpec,
 )
-from samovar.plugins.trace import Tracer
 
 if TYPE_CHECKING:
     import click
     import pluggy
 
-    from samovar.plugins.commands import Additions
+    from samovar.plugins.commands import CommandGroup
 
-__all__ = ["PluginManager"]
+S = TypeVar("S", bound=Spec[Any])
 
-S = TypeVar("S", bound=Spec)
+KINDS: tuple[type[Spec[Any]], ...] = (
+    SegmenterSpec,
+    PromptSourceSpec,
+    MaskSinkSpec,
+    CacheTierSpec,
+    TrackerSpec,
+    InpainterSpec,
+)
 
 
 class PluginManager:
-    """All plugins of one process; `samovar.load_plugins()` gives the one in use.
-
-    Hooks are called one plugin at a time, not through pluggy's own call of all of them: there the first plugin that
-    raises would silence the rest. Hook wrappers are therefore refused.
-    """
+    """All plugins of one process; `samovar.load_plugins()` gives the one in use."""
 
     def __init__(self, *, blocked: Collection[str] = (), trace: bool = False, installed: bool = True) -> None:
         """With `installed=False` there are only the plugins that `register` is given."""
-        self._roster = Roster(blocked=blocked, tracer=Tracer(enabled=trace), installed=installed)
-        self._answers: dict[tuple[str, str], tuple[object, ...]] = {}
-        self._command_lines: list[tuple[click.Group, Additions]] = []
+        self._registry = Registry(blocked=blocked, trace=trace, installed=installed)
+        self._answers: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._command_lines: list[CommandGroup] = []
         self._complained: set[tuple[str, str]] = set()
 
     @classmethod
@@ -57,7 +61,7 @@ class PluginManager:
 
     def load_entry_points(self) -> None:
         """Import and register every installed plugin, once; what fails is recorded."""
-        self._roster.search()
+        self._registry.search()
 
     def register(self, plugin: object, name: str) -> None:
         """Register `plugin` (a module, an instance or a class with hook functions) under `name`, from code.
@@ -65,66 +69,53 @@ class PluginManager:
         Raises:
             PluginError: the name is taken, or a hook is unknown, has wrong arguments, or is a wrapper.
         """
-        with self._roster.lock:
-            self._roster.register(plugin, name)
-            for impl in self._roster.implementations("register_commands"):
+        with self._registry.lock:
+            self._registry.register(plugin, name)
+            for impl in self._registry.implementations("register_commands"):
                 if impl.plugin_name == name:
-                    for _, additions in self._command_lines:
-                        self._add_commands(impl, additions)
+                    for group in self._command_lines:
+                        self._add_commands(impl, group)
 
     def unregister(self, name: str) -> None:
         """Forget the plugin of that name; commands that it added stay. Raises PluginError when there is none."""
-        with self._roster.lock:
-            self._roster.unregister(name)
+        with self._registry.lock:
+            self._registry.unregister(name)
             self._answers = {key: answer for key, answer in self._answers.items() if key[1] != name}
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The names of the hooks that there are."""
+        return self._registry.hooks
 
     def list_plugins(self) -> list[PluginInfo]:
         """Every plugin by name, the broken and the blocked too, after asking each of them what it brings."""
-        with self._roster.lock:
-            conflicts = self._conflicts()
-            infos = [record.info(conflicts.get(record.name, ())) for record in self._roster.records]
+        with self._registry.lock:
+            conflicts: dict[str, list[str]] = {}
+            for kind in KINDS:
+                for plugin, line in self.registrations(kind).conflicts():
+                    conflicts.setdefault(plugin, []).append(line)
+            infos = [state.info(conflicts.get(state.name, ())) for state in self._registry.states]
         return sorted(infos, key=lambda info: (info.name, info.module or ""))
 
     def broken(self) -> list[str]:
         """The names of plugins with problems known so far."""
-        return sorted({record.name for record in self._roster.records if record.problems})
+        return sorted({state.name for state in self._registry.states if state.problems})
 
     # ------------------------------------------------------------------------------------------- discovering
 
-    def list_segmenters(self) -> list[SegmenterSpec]:
-        """Every model that plugins bring, in the order of the plugins' names."""
-        return [claim.spec for claim in self.claims(SegmenterSpec)]
+    def list_specs(self, kind: type[S]) -> list[S]:
+        """Every spec of one kind that plugins bring, in the order of the plugins' names."""
+        return [one.spec for one in self.registrations(kind)]
 
-    def list_prompt_sources(self) -> list[PromptSourceSpec]:
-        """Every prompt source that plugins bring."""
-        return [claim.spec for claim in self.claims(PromptSourceSpec)]
-
-    def list_mask_sinks(self) -> list[MaskSinkSpec]:
-        """Every mask sink that plugins bring."""
-        return [claim.spec for claim in self.claims(MaskSinkSpec)]
-
-    def list_cache_tiers(self) -> list[CacheTierSpec]:
-        """Every cache tier that plugins bring."""
-        return [claim.spec for claim in self.claims(CacheTierSpec)]
-
-    def list_trackers(self) -> list[TrackerSpec]:
-        """Every tracker that plugins bring."""
-        return [claim.spec for claim in self.claims(TrackerSpec)]
-
-    def list_inpainters(self) -> list[InpainterSpec]:
-        """Every inpainter that plugins bring."""
-        return [claim.spec for claim in self.claims(InpainterSpec)]
-
-    def claims(self, kind: type[S]) -> Claims[S]:
+    def registrations(self, kind: type[S]) -> Registrations[S]:
         """All specs of one kind, each with its plugin."""
-        with self._roster.lock:
+        with self._registry.lock:
             found = [
-                Claim(impl.plugin_name, self._roster.record(impl.plugin_name).origin, spec)
-                for impl in self._roster.implementations(kind.hook)
+                Registration(impl.plugin_name, self._registry.state(impl.plugin_name).origin, spec)
+                for impl in self._registry.implementations(kind.hook)
                 for spec in self._answer(impl, kind)
-                if isinstance(spec, kind)
             ]
-        return Claims(kind.noun, found)
+        return Registrations(kind.noun, found)
 
     def find(self, kind: type[S], name: str) -> S:
         """The spec of that name or alias.
@@ -133,40 +124,22 @@ class PluginManager:
             UnknownNameError: there is none.
             PluginError: two plugins claim it; names both.
         """
-        return self.claims(kind).find(name, self._hint(kind))
+        listing = "samovar models" if kind.hook == SegmenterSpec.hook else "samovar plugins"
+        registrations, broken = self.registrations(kind), self.broken()
+        why = f"; `samovar plugins` says what is wrong with {', '.join(broken)}" if broken else ""
+        return registrations.find(name, f"`{listing}` lists what is installed{why}")
 
-    def _answer(self, impl: pluggy.HookImpl, kind: type[S]) -> tuple[object, ...]:
+    def _answer(self, impl: pluggy.HookImpl, kind: type[S]) -> tuple[S, ...]:
         """What one plugin registers; asked once, since a hook may be slow and must not be asked twice."""
         key = (kind.hook, impl.plugin_name)
         if key not in self._answers:
-            self._answers[key] = self._roster.call(impl, kind.hook, lambda answer: _specs(kind, answer)) or ()
+            self._answers[key] = self._registry.call(impl, kind.hook, lambda answer: _specs(kind, answer)) or ()
         return self._answers[key]
-
-    def _hint(self, kind: type[S]) -> str:
-        listing = "samovar models" if kind.hook == SegmenterSpec.hook else "samovar plugins"
-        broken = self.broken()
-        why = f"; `samovar plugins` says what is wrong with {', '.join(broken)}" if broken else ""
-        return f"`{listing}` lists what is installed{why}"
-
-    def _conflicts(self) -> dict[str, list[str]]:
-        """Plugin → one line for each name that it and another claim."""
-        lines: dict[str, list[str]] = {}
-        for conflicts in (
-            self.claims(SegmenterSpec).conflicts(),
-            self.claims(PromptSourceSpec).conflicts(),
-            self.claims(MaskSinkSpec).conflicts(),
-            self.claims(CacheTierSpec).conflicts(),
-            self.claims(TrackerSpec).conflicts(),
-            self.claims(InpainterSpec).conflicts(),
-        ):
-            for plugin, found in conflicts.items():
-                lines.setdefault(plugin, []).extend(found)
-        return lines
 
     def identify_weights(self, path: Path) -> str | None:
         """The name of the model whose weights `path` holds, from the first plugin that recognises it, or None."""
-        for impl in self._roster.implementations("identify_weights"):
-            name = self._roster.call(impl, "identify_weights", _name_or_none, path=path)
+        for impl in self._registry.implementations("identify_weights"):
+            name = self._registry.call(impl, "identify_weights", _name_or_none, path=path)
             if name is not None:
                 return name
         return None
@@ -180,25 +153,22 @@ class PluginManager:
             cli: the command line.
             taken: names that no plugin may use, beyond those of the commands already on `cli`.
         """
-        from samovar.plugins.commands import Additions
+        from samovar.plugins.commands import CommandGroup
 
-        with self._roster.lock:
-            if any(known is cli for known, _ in self._command_lines):
+        with self._registry.lock:
+            if any(known.cli is cli for known in self._command_lines):
                 return
-            additions = Additions(cli, frozenset(taken))
-            self._command_lines.append((cli, additions))
-            for impl in self._roster.implementations("register_commands"):
-                self._add_commands(impl, additions)
+            group = CommandGroup(cli, frozenset(taken))
+            self._command_lines.append(group)
+            for impl in self._registry.implementations("register_commands"):
+                self._add_commands(impl, group)
 
-    def _add_commands(self, impl: pluggy.HookImpl, additions: Additions) -> None:
-        import click
-
-        own = click.Group("samovar")
-        done = self._roster.call(impl, "register_commands", lambda _: True, cli=own)
-        if done:
-            origins = {record.name: record.origin for record in self._roster.records}
-            for plugin, line in additions.merge(own.commands, impl.plugin_name, origins):
-                self._roster.record(plugin).conflicts.append(line)
+    def _add_commands(self, impl: pluggy.HookImpl, group: CommandGroup) -> None:
+        own = group.empty()
+        if self._registry.call(impl, "register_commands", lambda _: True, cli=own):
+            origins = {state.name: state.origin for state in self._registry.states}
+            for plugin, line in group.merge(own.commands, impl.plugin_name, origins):
+                self._registry.state(plugin).conflicts.append(line)
 
     # ------------------------------------------------------------------------------------------------ events
 
@@ -211,23 +181,21 @@ class PluginManager:
         self._tell("on_evict", event)
 
     def _tell(self, hook: str, event: object) -> None:
-        for impl in self._roster.implementations(hook):
-            if self._roster.call(impl, hook, lambda _: True, event=event) is None:
+        for impl in self._registry.implementations(hook):
+            if self._registry.call(impl, hook, lambda _: True, event=event) is None:
                 self._complain(impl.plugin_name, hook)
 
     def _complain(self, plugin: str, hook: str) -> None:
         """Log the first failure of an event hook: in a server, say, nobody looks at `samovar plugins` meanwhile."""
         if (plugin, hook) not in self._complained:
             self._complained.add((plugin, hook))
-            import logging
-
-            reason = next((line for line in self._roster.record(plugin).problems if line.startswith(hook)), hook)
+            reason = next((line for line in self._registry.state(plugin).problems if line.startswith(hook)), hook)
             logging.getLogger(__name__).warning(
                 "plugin %r: %s; it is called on, and further failures are silent", plugin, reason
             )
 
 
-def _specs(kind: type[S], answer: object) -> tuple[object, ...]:
+def _specs(kind: type[S], answer: object) -> tuple[S, ...]:
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         raise PluginError(f"expected an iterable of {kind.__name__}; got {type(answer).__name__}; return a list")
     specs = tuple(answer)
@@ -241,3 +209,137 @@ def _name_or_none(answer: object) -> str | None:
     if answer is not None and not isinstance(answer, str):
         raise PluginError(f"expected the name of a model or None; got {type(answer).__name__}: {answer!r:.60}")
     return answer
+
+
+# -------------------------------------------------------------------------------------------- of this process
+
+
+class _Process:
+    lock = threading.Lock()
+    manager: PluginManager | None = None
+
+
+def load_plugins() -> PluginManager:
+    """The plugin manager of this process. The first call imports every installed plugin; none takes the host down."""
+    with _Process.lock:
+        if _Process.manager is None:
+            _Process.manager = PluginManager.from_environment()
+        manager = _Process.manager
+    manager.load_entry_points()
+    return manager
+
+
+@contextmanager
+def override_plugins(
+    plugins: Mapping[str, object] | None = None, *, installed: bool = False, blocked: Collection[str] = ()
+) -> Iterator[PluginManager]:
+    """For tests: a process with only `plugins` (name → plugin) while the block runs, in every thread.
+
+    With `installed=True` the installed plugins are there as well, except those named in `blocked`.
+
+        with samovar.plugins.override_plugins({"mine": my_plugin}):
+            assert [spec.name for spec in samovar.list_segmenters()] == ["mine"]
+    """
+    manager = PluginManager(blocked=blocked, installed=installed)
+    manager.load_entry_points()
+    for name, plugin in reversed(list((plugins or {}).items())):
+        manager.register(plugin, name)  # hooks are called in the order of `plugins`, the last registered first
+    with _Process.lock:
+        before, _Process.manager = _Process.manager, manager
+    try:
+        yield manager
+    finally:
+        with _Process.lock:
+            _Process.manager = before
+
+
+isolated = renamed_method("isolated", override_plugins)
+
+
+def register(plugin: object, name: str) -> None:
+    """Register `plugin`, any object with functions marked `samovar.hookimpl`, in this process only.
+
+    Raises:
+        PluginError: the name is taken, or a hook is unknown, has wrong arguments, or is a wrapper.
+    """
+    load_plugins().register(plugin, name)
+
+
+def identify_weights(path: str | os.PathLike[str]) -> str | None:
+    """The name of the model whose weights the file or folder `path` holds, or None if no plugin recognises it."""
+    return load_plugins().identify_weights(Path(path))
+
+
+def register_commands(cli: click.Group, taken: Iterable[str] = ()) -> None:
+    """Put every plugin's commands on `cli`, except under the names in `taken`."""
+    load_plugins().register_commands(cli, taken)
+
+
+def fire_after_segment(event: SegmentEvent) -> None:
+    """Tell every plugin that a call has answered its prompts."""
+    load_plugins().after_segment(event)
+
+
+def fire_on_evict(event: EvictEvent) -> None:
+    """Tell every plugin that an entry has left the cache."""
+    load_plugins().on_evict(event)
+
+
+def list_segmenters() -> list[SegmenterSpec]:
+    """Every model that plugins bring, in the order of the plugins' names. Imports no model library."""
+    return load_plugins().list_specs(SegmenterSpec)
+
+
+def list_prompt_sources() -> list[PromptSourceSpec]:
+    """Every prompt source that plugins bring."""
+    return load_plugins().list_specs(PromptSourceSpec)
+
+
+def list_mask_sinks() -> list[MaskSinkSpec]:
+    """Every mask sink that plugins bring."""
+    return load_plugins().list_specs(MaskSinkSpec)
+
+
+def list_cache_tiers() -> list[CacheTierSpec]:
+    """Every cache tier that plugins bring."""
+    return load_plugins().list_specs(CacheTierSpec)
+
+
+def list_trackers() -> list[TrackerSpec]:
+    """Every tracker for any segmenter that plugins bring."""
+    return load_plugins().list_specs(TrackerSpec)
+
+
+def list_inpainters() -> list[InpainterSpec]:
+    """Every inpainter that plugins bring."""
+    return load_plugins().list_specs(InpainterSpec)
+
+
+def find_segmenter(name: str) -> SegmenterSpec:
+    """The model of that name or alias. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(SegmenterSpec, name)
+
+
+def find_prompt_source(name: str) -> PromptSourceSpec:
+    """The prompt source of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(PromptSourceSpec, name)
+
+
+def find_mask_sink(name: str) -> MaskSinkSpec:
+    """The mask sink of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(MaskSinkSpec, name)
+
+
+def find_cache_tier(name: str) -> CacheTierSpec:
+    """The cache tier of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(CacheTierSpec, name)
+
+
+def find_tracker(name: str) -> TrackerSpec:
+    """The tracker for any segmenter of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(TrackerSpec, name)
+
+
+def find_inpainter(name: str) -> InpainterSpec:
+    """The inpainter of that name. Raises UnknownNameError, or PluginError when two plugins claim it."""
+    return load_plugins().find(InpainterSpec, name)

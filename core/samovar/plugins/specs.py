@@ -6,24 +6,19 @@ library. Each is validated once, when it is made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from samovar.deprecation import renamed_keywords, warn_renamed
 from samovar.errors import PluginError
-from samovar.plugins.checks import (
-    Spec,
-    aliases,
-    check_common,
-    check_count,
-    check_suffix,
-    check_text,
-    devices,
-    kinds,
-    strings,
-)
-from samovar.types import Kind
+from samovar.types import KINDS, Kind
+
+if TYPE_CHECKING:
+    from samovar.inpainting import Inpainter
+    from samovar.protocols import MaskSink, PromptSource, Segmenter
+    from samovar.tracking import Tracker
 
 __all__ = [
     "CacheTierSpec",
@@ -35,29 +30,108 @@ __all__ = [
     "TrackerSpec",
 ]
 
+F_co = TypeVar("F_co", covariant=True)
 
-@dataclass(frozen=True)
-class SegmenterSpec:
-    """A model that can be loaded by name.
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_ALIAS = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*)?")
+_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_EXTRA = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*(?:\[[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*\])?")
+_SUFFIX = re.compile(r"(?:\.[A-Za-z0-9]+)*")
+_DEVICES = ("cpu", "cuda", "mps")
+
+
+class Spec(Generic[F_co]):
+    """What all kinds of spec have in common; `F_co` is what the target must be.
 
     Attributes:
         name: what people type: lower-case letters and digits, joined by ".", "-" or "_".
-        target: "package.module:callable", imported when the model is loaded and called as
-            `target(name, *, weights, device, dtype) -> Segmenter`: `weights` a path, a hub id or None for the spec's
-            own, `device` "cpu", "cuda", "cuda:1" or "mps", `dtype` "auto", "float32", "bfloat16" …
-        prompts: the kinds of prompt it takes, of "points", "box", "mask", "text", "exemplar".
+        target: where it is: "package.module:callable".
         summary: one line for listings.
+        extra: what must be installed for it: "sam" for `samovar[sam]`, or another distribution's, "samovar-foo[gpu]".
+
+    Raises:
+        PluginError: a field that is not as above, or as the kind of spec says.
+    """
+
+    noun: ClassVar[str]
+    hook: ClassVar[str]
+    name: str
+    target: str
+    summary: str
+    extra: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, then the aliases, if the kind has any."""
+        return (self.name,)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            expected = 'lower-case letters and digits joined by ".", "-" or "_"'
+            raise PluginError(f"the name of a {self.noun} must be {expected}; got {self.name!r:.60}")
+        self._check_pattern("target", _TARGET, '"package.module:callable"')
+        self._check_text("summary")
+        if self.extra is not None:
+            self._check_pattern("extra", _EXTRA, 'the name of an extra of samovar, or "distribution[extra]"')
+
+    def _check(self, field: str, fits: bool, expected: str) -> None:
+        if not fits:
+            got = vars(self)[field]
+            raise PluginError(f"{self.noun} {self.name!r}: {field} must be {expected}; got {got!r:.80}")
+
+    def _check_pattern(self, field: str, pattern: re.Pattern[str], expected: str) -> None:
+        value = vars(self)[field]
+        self._check(field, isinstance(value, str) and pattern.fullmatch(value) is not None, expected)
+
+    def _check_text(self, field: str, *, optional: bool = False) -> None:
+        value = vars(self)[field]
+        fits = isinstance(value, str) and bool(value.strip()) and "\n" not in value
+        self._check(field, fits or (value is None and optional), "one line of text")
+
+    def _take_strings(self, field: str) -> tuple[str, ...]:
+        """Keep the field as a tuple; a lone string is refused, since it would be taken letter by letter."""
+        value = vars(self)[field]
+        items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+        self._check(field, all(isinstance(item, str) for item in items), "a tuple of strings")
+        object.__setattr__(self, field, items)
+        return items
+
+    def _take_kinds(self, field: str, *, at_least: int = 1) -> None:
+        given = self._take_strings(field)
+        self._check(field, len(given) >= at_least and set(given) <= set(KINDS), f"some of {', '.join(KINDS)}")
+        object.__setattr__(self, field, frozenset(given))
+
+
+# ------------------------------------------------------------------------------------------------------- models
+
+
+class SegmenterFactory(Protocol):
+    """What the target of a `SegmenterSpec` is."""
+
+    def __call__(self, name: str, /, *, weights: str | None, device: str, dtype: str) -> Segmenter:
+        """The model `name`, ready.
+
+        Args:
+            weights: a path, a hub id, or None for the spec's own.
+            device: "cpu", "cuda", "cuda:1" or "mps".
+            dtype: "auto", "float32", "bfloat16" …
+        """
+
+
+@dataclass(frozen=True)
+class SegmenterSpec(Spec[SegmenterFactory]):
+    """A model that can be loaded by name.
+
+    Attributes:
+        name, target, summary, extra: as in `Spec`; the target is a `SegmenterFactory`.
+        prompts: the kinds of prompt it takes, of "points", "box", "mask", "text", "exemplar".
         licence: of the weights, as an SPDX name where there is one: what may be done with the model.
         weights: where the weights come from (a hub id or URL); None when they ship in the package or there are none.
-        extra: what must be installed for it: "sam" for `samovar[sam]`, or another distribution's, "samovar-foo[gpu]".
         aliases: other names; may also be a hub id, "owner/name".
         gated: whether the weights must be asked for before they can be downloaded.
         parameters: how many the model has.
         embedding_bytes: size of one image's embedding, about.
         devices: where it runs, of "cpu", "cuda", "mps".
-
-    Raises:
-        PluginError: a field that is not as above.
     """
 
     name: str
@@ -95,13 +169,17 @@ class SegmenterSpec:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        check_common(self)
-        _put(self, "prompts", kinds(self, "prompts", self.prompts))
-        check_text(self, "licence", self.licence)
-        _put(self, "aliases", aliases(self, self.aliases))
-        _put(self, "devices", devices(self, self.devices))
-        check_count(self, "parameters", self.parameters)
-        check_count(self, "embedding_bytes", self.embedding_bytes)
+        super().__post_init__()
+        self._take_kinds("prompts")
+        self._check_text("licence")
+        given = self._take_strings("aliases")
+        fit = all(_ALIAS.fullmatch(one) and one != self.name and given.count(one) == 1 for one in given)
+        self._check("aliases", fit, "other names or hub ids (owner/name), each once")
+        given = self._take_strings("devices")
+        self._check("devices", bool(given) and set(given) <= set(_DEVICES), f"some of {', '.join(_DEVICES)}")
+        for field, count in (("parameters", self.parameters), ("embedding_bytes", self.embedding_bytes)):
+            whole = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+            self._check(field, whole or count is None, "a whole number ≥ 0 or None")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,24 +187,27 @@ class SegmenterSpec:
         return (self.name, *self.aliases)
 
 
+# ------------------------------------------------------------------------------------------------------ prompts
+
+
+class PromptSourceFactory(Protocol):
+    """What the target of a `PromptSourceSpec` is."""
+
+    def __call__(self, argument: str | None, /) -> PromptSource:
+        """The source, ready; `argument` is the text after "=" in `--source name=argument`, or None."""
+
+
 @dataclass(frozen=True)
-class PromptSourceSpec:
+class PromptSourceSpec(Spec[PromptSourceFactory]):
     """Something that looks at images and says what to segment.
 
     Attributes:
-        name: what people type after `--source`.
-        target: "package.module:callable", called as `target(argument) -> PromptSource`; `argument` is the text after
-            "=" in `--source name=argument`, or None.
-        summary: one line for listings.
+        name, target, summary, extra: as in `Spec`; the target is a `PromptSourceFactory`.
         produces: the kinds of prompt it answers with.
         converts: the kinds of prompt that it turns into those for a segmenter that lacks them (text → box, say).
-        extra: what must be installed for it, as in `SegmenterSpec`.
         licence: of the weights or data it uses, if any.
         argument: what the argument is, for listings, such as "FILE.json", in brackets where it may be left out
             ("[FILE.json]"); None when it takes none.
-
-    Raises:
-        PluginError: a field that is not as above.
     """
 
     name: str
@@ -156,16 +237,11 @@ class PromptSourceSpec:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        check_common(self)
-        _put(self, "produces", kinds(self, "produces", self.produces))
-        _put(self, "converts", kinds(self, "converts", self.converts, at_least=0))
-        check_text(self, "licence", self.licence, optional=True)
-        check_text(self, "argument", self.argument, optional=True)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
+        super().__post_init__()
+        self._take_kinds("produces")
+        self._take_kinds("converts", at_least=0)
+        self._check_text("licence", optional=True)
+        self._check_text("argument", optional=True)
 
     @property
     def gives(self) -> frozenset[Kind]:
@@ -184,21 +260,25 @@ if not TYPE_CHECKING:
     PromptSourceSpec.__init__ = renamed_keywords(gives="produces", lowers="converts")(PromptSourceSpec.__init__)
 
 
+# -------------------------------------------------------------------------------------------------------- masks
+
+
+class MaskSinkFactory(Protocol):
+    """What the target of a `MaskSinkSpec` is."""
+
+    def __call__(self, path: str, /) -> MaskSink:
+        """A sink that writes to `path`."""
+
+
 @dataclass(frozen=True)
-class MaskSinkSpec:
+class MaskSinkSpec(Spec[MaskSinkFactory]):
     """Something that keeps masks: a file format, an editor, a pipeline.
 
     Attributes:
-        name: what people type after `--sink` and `--format`.
-        target: "package.module:callable", called as `target(path) -> MaskSink`.
-        summary: one line for listings.
+        name, target, summary, extra: as in `Spec`; the target is a `MaskSinkFactory`.
         suffix: of the file that `path` names, such as ".json"; "" when `path` is a folder.
         item_suffix: of the one file that it writes for an image into that folder, such as ".png"; a `path` that ends in
             it then names the file of a single image. None when it writes several files an image.
-        extra: what must be installed for it, as in `SegmenterSpec`.
-
-    Raises:
-        PluginError: a field that is not as above.
     """
 
     name: str
@@ -212,35 +292,34 @@ class MaskSinkSpec:
     hook: ClassVar[str] = "register_mask_sinks"
 
     def __post_init__(self) -> None:
-        check_common(self)
-        check_suffix(self, "suffix", self.suffix)
+        super().__post_init__()
+        expected = 'one such as ".json", or "" for a folder'
+        self._check_pattern("suffix", _SUFFIX, expected)
         if self.item_suffix is not None:
-            check_suffix(self, "item_suffix", self.item_suffix)
-            if self.suffix:
-                raise PluginError(
-                    f"{self.noun} {self.name!r}: item_suffix is for a sink whose path is a folder; drop it"
-                )
+            self._check_pattern("item_suffix", _SUFFIX, expected)
+            self._check("item_suffix", not self.suffix, "None: it is for a sink whose path is a folder")
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
+
+# -------------------------------------------------------------------------------------------------------- cache
+
+
+class CacheTierFactory(Protocol):
+    """What the target of a `CacheTierSpec` is."""
+
+    def __call__(self, argument: str | None, /) -> Any:
+        """The tier, ready, a `samovar.cache.CacheTier`; `argument` is the text after "=" in `name=argument`, or None.
+
+        Not named in the type: the cache stands beside the registry, and neither knows the other.
+        """
 
 
 @dataclass(frozen=True)
-class CacheTierSpec:
+class CacheTierSpec(Spec[CacheTierFactory]):
     """A place where embeddings are kept.
 
     Attributes:
-        name: what people type in a cache description.
-        target: "package.module:callable", called as `target(argument) -> CacheTier`; `argument` is the text after "="
-            in `name=argument` (a folder, a URL), or None.
-        summary: one line for listings.
-        extra: what must be installed for it, as in `SegmenterSpec`.
-        argument: what the argument is, such as "FOLDER", as in `PromptSourceSpec`.
-
-    Raises:
-        PluginError: a field that is not as above.
+        name, target, summary, extra: as in `Spec`; the target is a `CacheTierFactory`.
+        argument: what the argument is (a folder, a URL), as in `PromptSourceSpec`.
     """
 
     name: str
@@ -253,31 +332,34 @@ class CacheTierSpec:
     hook: ClassVar[str] = "register_cache_tiers"
 
     def __post_init__(self) -> None:
-        check_common(self)
-        check_text(self, "argument", self.argument, optional=True)
+        super().__post_init__()
+        self._check_text("argument", optional=True)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
+
+# ------------------------------------------------------------------------------------------ following, inpainting
+
+
+class TrackerFactory(Protocol):
+    """What the target of a `TrackerSpec` is."""
+
+    def __call__(self, runtime: Any, /, *, source: PromptSource | None = None) -> Tracker:
+        """The tracker, ready, for one video.
+
+        Args:
+            runtime: the `samovar.Runtime` that answers its prompts (it stands above this module).
+            source: what finds the objects in every frame, for a spec that says `needs_source`; else None.
+        """
 
 
 @dataclass(frozen=True)
-class TrackerSpec:
+class TrackerSpec(Spec[TrackerFactory]):
     """Something that follows objects through a video, for any segmenter.
 
     A segmenter's own tracker needs no spec: see `samovar.tracking.VideoSegmenter`.
 
     Attributes:
-        name: what people type after `--engine`.
-        target: "package.module:callable", called as `target(runtime, *, source) -> Tracker`: `runtime` the
-            `samovar.Runtime` that answers its prompts, `source` a `PromptSource` or None.
-        summary: one line for listings.
-        needs_source: whether it follows what a prompt source finds in every frame; else `source` is None.
-        extra: what must be installed for it, as in `SegmenterSpec`.
-
-    Raises:
-        PluginError: a field that is not as above.
+        name, target, summary, extra: as in `Spec`; the target is a `TrackerFactory`.
+        needs_source: whether it follows what a prompt source finds in every frame.
     """
 
     name: str
@@ -289,31 +371,27 @@ class TrackerSpec:
     noun: ClassVar[str] = "tracker"
     hook: ClassVar[str] = "register_trackers"
 
-    def __post_init__(self) -> None:
-        check_common(self)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
+class InpainterFactory(Protocol):
+    """What the target of an `InpainterSpec` is."""
+
+    def __call__(self, argument: str | None = None, /, **options: Any) -> Inpainter:
+        """The inpainter, ready.
+
+        Args:
+            argument: the text after "=" in `--method name=argument`, or None.
+            options: those that were set, among those that the spec names.
+        """
 
 
 @dataclass(frozen=True)
-class InpainterSpec:
+class InpainterSpec(Spec[InpainterFactory]):
     """Something that fills masked pixels.
 
     Attributes:
-        name: what people type after `--method`.
-        target: "package.module:callable", called as `target(argument, **options) -> Inpainter`; `argument` is the text
-            after "=" in `--method name=argument`, or None.
-        summary: one line for listings.
-        options: the names of the keyword options that the target takes, such as "prompt", "seed" or "device"; it is
-            given no others, and of these only those that were set.
-        extra: what must be installed for it, as in `SegmenterSpec`.
+        name, target, summary, extra: as in `Spec`; the target is an `InpainterFactory`.
+        options: the names of the keyword options that the target takes, such as "prompt", "seed" or "device".
         argument: what the argument is, such as "PATH|ID", as in `PromptSourceSpec`.
-
-    Raises:
-        PluginError: a field that is not as above.
     """
 
     name: str
@@ -327,15 +405,6 @@ class InpainterSpec:
     hook: ClassVar[str] = "register_inpainters"
 
     def __post_init__(self) -> None:
-        check_common(self)
-        _put(self, "options", strings(self, "options", self.options))
-        check_text(self, "argument", self.argument, optional=True)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
-
-
-def _put(spec: object, field: str, value: object) -> None:
-    object.__setattr__(spec, field, value)
+        super().__post_init__()
+        self._take_strings("options")
+        self._check_text("argument", optional=True)

@@ -12,7 +12,7 @@ from samovar.cache import Cache, CacheConfig, DiskTier, MemoryTier
 from samovar.cache.counts import Counter
 from samovar.cache.guard import Guard
 from samovar.cache.metrics import prometheus
-from samovar.plugins import EvictEvent, isolated
+from samovar.plugins import EvictEvent, override_plugins
 from tests.core.cache.support import PixelSegmenter, entry_of, picture, pictures
 
 
@@ -93,7 +93,7 @@ def test_the_hook_hears_of_every_entry_that_leaves(tmp_path: Path) -> None:
             heard.append(event)
 
     segmenter = PixelSegmenter(padding=2000)
-    with isolated({"listener": Listener()}):
+    with override_plugins({"listener": Listener()}):
         settings = {"placement": "always", "folder": tmp_path, "memory": 5000, "disk": 9000}
         cache = Cache.open(CacheConfig.load(**settings))
         for image in pictures(6):

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from samovar import hookimpl
 from samovar.cli.main import main
-from samovar.plugins import SegmenterSpec, isolated
+from samovar.plugins import SegmenterSpec, override_plugins
 
 
 class Boxes:
@@ -21,7 +21,7 @@ class Boxes:
 
 
 def bench(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    with isolated({"boxes": Boxes()}), pytest.raises(SystemExit) as caught:
+    with override_plugins({"boxes": Boxes()}), pytest.raises(SystemExit) as caught:
         main(["bench", "--repeat", "1", *args])
     assert not caught.value.code
     return capsys.readouterr().out

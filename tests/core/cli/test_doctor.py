@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from samovar import hookimpl
 from samovar.cli.main import main
 from samovar.diagnosis import Finding, examine
-from samovar.plugins import SegmenterSpec, isolated
+from samovar.plugins import SegmenterSpec, override_plugins
 
 
 class Broken:
@@ -88,7 +88,7 @@ def test_sources_that_are_not_installed_say_so(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
-    with isolated({"kettle": Broken()}):
+    with override_plugins({"kettle": Broken()}):
         findings = examine()
         [kettle] = [finding for finding in findings if finding.subject == "kettle"]
     assert kettle.state == "broken"
@@ -119,17 +119,17 @@ def test_a_cache_folder_that_may_not_be_looked_into_is_broken(tmp_path: Path, mo
 
 
 def test_a_broken_plugin_is_status_1_and_a_missing_extra_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    with isolated({}):
+    with override_plugins({}):
         status, out = run(capsys)
     assert (status, "✗" in out) == (0, False)
-    with isolated({"kettle": Broken()}):
+    with override_plugins({"kettle": Broken()}):
         status, out = run(capsys)
     assert (status, "✗ kettle" in out) == (1, True)
 
 
 def test_json_has_every_finding_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1 << 30))  # others write meanwhile
-    with isolated({}):
+    with override_plugins({}):
         _, out = run(capsys, "--json")
         rows = [json.loads(line) for line in out.splitlines()]
         assert rows == [finding.as_dict() for finding in examine()]

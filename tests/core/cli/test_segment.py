@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from samovar import hookimpl
-from samovar.plugins import MaskSinkSpec, PromptSourceSpec, SegmenterSpec, isolated
+from samovar.plugins import MaskSinkSpec, PromptSourceSpec, SegmenterSpec, override_plugins
 from samovar.prompts import Prompts
 from tests.fakes import FilledBoxes, ListSink
 
@@ -80,7 +80,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         out, err = capsys.readouterr()
         return int(caught.value.code or 0), out, err
 
-    with isolated({"toys": Toys()}):
+    with override_plugins({"toys": Toys()}):
         yield call
 
 

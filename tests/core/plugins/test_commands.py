@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from samovar import hookimpl
 from samovar.errors import PluginError
-from samovar.plugins import isolated, load_plugins, register, register_commands
+from samovar.plugins import load_plugins, override_plugins, register, register_commands
 
 Adding = Callable[[click.Group], None]
 
@@ -42,28 +42,28 @@ def output(cli: click.Group, *arguments: str) -> str:
 
 
 def test_a_plugin_adds_commands(cli: click.Group) -> None:
-    with isolated({"tea": adding("pour", "stir")}):
+    with override_plugins({"tea": adding("pour", "stir")}):
         register_commands(cli)
         assert output(cli, "pour") == "this is pour\n"
         assert {"segment", "pour", "stir"} == set(cli.commands)
 
 
 def test_a_plugin_adds_its_commands_once_however_often_they_are_asked_for(cli: click.Group) -> None:
-    with isolated({"tea": adding("pour")}):
+    with override_plugins({"tea": adding("pour")}):
         register_commands(cli)
         register_commands(cli)
         assert load_plugins().list_plugins()[0].status == "ok"
 
 
 def test_the_hook_is_historic_a_plugin_registered_later_adds_its_commands_too(cli: click.Group) -> None:
-    with isolated({"tea": adding("pour")}):
+    with override_plugins({"tea": adding("pour")}):
         register_commands(cli)
         register(adding("grind"), "coffee")
         assert output(cli, "grind") == "this is grind\n"
 
 
 def test_a_plugin_that_raises_adds_nothing_and_is_shown(cli: click.Group) -> None:
-    with isolated({"bad": adding("half", then=ValueError("no")), "tea": adding("pour")}):
+    with override_plugins({"bad": adding("half", then=ValueError("no")), "tea": adding("pour")}):
         register_commands(cli)
         assert set(cli.commands) == {"segment", "pour"}
         broken = load_plugins().list_plugins()[0]
@@ -77,7 +77,7 @@ def test_a_plugin_that_raises_adds_nothing_and_is_shown(cli: click.Group) -> Non
 @pytest.mark.parametrize("taken", [(), ("doctor",)], ids=["on the command line", "said to be taken"])
 def test_samovar_s_own_commands_stay_its_own(cli: click.Group, taken: tuple[str, ...]) -> None:
     name = taken[0] if taken else "segment"
-    with isolated({"tea": adding(name, "pour")}):
+    with override_plugins({"tea": adding(name, "pour")}):
         register_commands(cli, taken)
         assert output(cli, "segment") == "the real one\n"
         assert set(cli.commands) == {"segment", "pour"}
@@ -85,7 +85,7 @@ def test_samovar_s_own_commands_stay_its_own(cli: click.Group, taken: tuple[str,
 
 
 def test_a_command_that_two_plugins_claim_says_so_when_it_is_called(cli: click.Group) -> None:
-    with isolated({"tea": adding("pour", "steep"), "coffee": adding("pour", "grind")}):
+    with override_plugins({"tea": adding("pour", "steep"), "coffee": adding("pour", "grind")}):
         register_commands(cli)
         with pytest.raises(PluginError, match=r"command 'pour' is claimed by plugins 'tea' .* and 'coffee'"):
             output(cli, "pour", "--any", "thing")
@@ -95,7 +95,7 @@ def test_a_command_that_two_plugins_claim_says_so_when_it_is_called(cli: click.G
 
 
 def test_a_command_that_three_plugins_claim_still_says_so(cli: click.Group) -> None:
-    with isolated({name: adding("pour") for name in ("a", "b", "c")}):
+    with override_plugins({name: adding("pour") for name in ("a", "b", "c")}):
         register_commands(cli)
         with pytest.raises(PluginError, match="claimed by plugins"):
             output(cli, "pour")
@@ -104,7 +104,7 @@ def test_a_command_that_three_plugins_claim_still_says_so(cli: click.Group) -> N
 def test_the_real_command_line_shows_and_runs_a_plugin_s_command() -> None:
     from samovar.cli.main import cli as real
 
-    with isolated({"tea": adding("pour", "segment")}):
+    with override_plugins({"tea": adding("pour", "segment")}):
         try:
             assert "pour" in output(real, "--help")
             assert output(real, "pour") == "this is pour\n"

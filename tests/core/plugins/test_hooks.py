@@ -13,12 +13,24 @@ import click
 import pytest
 
 import samovar.plugins
-from samovar.plugins import EvictEvent, SegmentEvent, fire_after_segment, fire_on_evict, hookspecs, isolated
-from samovar.plugins.roster import Roster
-from samovar.plugins.trace import Tracer
+from samovar.plugins import (
+    CacheTierSpec,
+    EvictEvent,
+    InpainterSpec,
+    MaskSinkSpec,
+    PluginManager,
+    PromptSourceSpec,
+    SegmenterSpec,
+    SegmentEvent,
+    TrackerSpec,
+    fire_after_segment,
+    fire_on_evict,
+    hookspecs,
+    override_plugins,
+)
 from tests.core.plugins.installed import ROOT
 
-HOOKS = Roster(blocked=(), tracer=Tracer(enabled=False), installed=False).hooks
+HOOKS = PluginManager(installed=False).hooks
 SEGMENTED = SegmentEvent(
     "cups", "cups 1", images=5, prompts=9, masks=12, encoded=2, encode_seconds=1.5, decode_seconds=0.1
 )
@@ -74,7 +86,7 @@ def test_a_hook_has_its_row_in_the_reference(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_the_example_of_a_hook_is_a_working_plugin(hook: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with isolated({"example": plugin_of(hook)}) as manager:
+    with override_plugins({"example": plugin_of(hook)}) as manager:
         call(hook, manager)
         (info,) = manager.list_plugins()
         assert (info.status, info.hooks, info.problems) == ("ok", (hook,), ())
@@ -83,17 +95,17 @@ def test_the_example_of_a_hook_is_a_working_plugin(hook: str, capsys: pytest.Cap
 def call(hook: str, manager: samovar.plugins.PluginManager) -> None:
     """Bring about what the hook is for, and see that the example answers."""
     if hook == "register_segmenters":
-        assert [spec.name for spec in manager.list_segmenters()] == ["threshold"]
+        assert [spec.name for spec in manager.list_specs(SegmenterSpec)] == ["threshold"]
     elif hook == "register_prompt_sources":
-        assert [spec.name for spec in manager.list_prompt_sources()] == ["plates"]
+        assert [spec.name for spec in manager.list_specs(PromptSourceSpec)] == ["plates"]
     elif hook == "register_mask_sinks":
-        assert [spec.name for spec in manager.list_mask_sinks()] == ["svg"]
+        assert [spec.name for spec in manager.list_specs(MaskSinkSpec)] == ["svg"]
     elif hook == "register_cache_tiers":
-        assert [spec.name for spec in manager.list_cache_tiers()] == ["redis"]
+        assert [spec.name for spec in manager.list_specs(CacheTierSpec)] == ["redis"]
     elif hook == "register_trackers":
-        assert [spec.name for spec in manager.list_trackers()] == ["nearest"]
+        assert [spec.name for spec in manager.list_specs(TrackerSpec)] == ["nearest"]
     elif hook == "register_inpainters":
-        assert [spec.name for spec in manager.list_inpainters()] == ["mean"]
+        assert [spec.name for spec in manager.list_specs(InpainterSpec)] == ["mean"]
     elif hook == "register_commands":
         cli = click.Group("samovar")
         manager.register_commands(cli)
@@ -110,7 +122,7 @@ def call(hook: str, manager: samovar.plugins.PluginManager) -> None:
 
 
 def test_events_say_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
-    with isolated({"after": plugin_of("after_segment"), "evict": plugin_of("on_evict")}):
+    with override_plugins({"after": plugin_of("after_segment"), "evict": plugin_of("on_evict")}):
         fire_after_segment(SEGMENTED)
         fire_on_evict(EVICTED)
     assert capsys.readouterr().out.splitlines() == ["cups 12 0.1", "memory ab12 4096 budget"]

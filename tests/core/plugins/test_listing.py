@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samovar.plugins import isolated
+from samovar.plugins import override_plugins
 from tests.core.plugins.installed import install, python
 from tests.core.plugins.samples import Bringing, segmenter
 
@@ -68,7 +68,7 @@ def test_a_model_is_listed_with_all_that_its_spec_says(capsys: pytest.CaptureFix
         embedding_bytes=9,
         devices=("cpu", "cuda"),
     )
-    with isolated({"tea": Bringing(spec, segmenter("mugs", extra="samovar-mugs[gpu]"))}):
+    with override_plugins({"tea": Bringing(spec, segmenter("mugs", extra="samovar-mugs[gpu]"))}):
         models(["--json"], standalone_mode=False)
         first, second = map(json.loads, capsys.readouterr().out.splitlines())
         models([], standalone_mode=False)
@@ -100,7 +100,7 @@ def test_a_model_is_listed_with_all_that_its_spec_says(capsys: pytest.CaptureFix
 def test_without_plugins_the_listings_are_empty(capsys: pytest.CaptureFixture[str]) -> None:
     from samovar.cli.listing import models, plugins
 
-    with isolated():
+    with override_plugins():
         models([], standalone_mode=False)
         plugins([], standalone_mode=False)
     assert capsys.readouterr().out == ""

@@ -18,11 +18,13 @@ from samovar.plugins import (
     EvictEvent,
     PluginInfo,
     PluginManager,
+    SegmenterSpec,
     fire_on_evict,
     identify_weights,
-    isolated,
+    list_prompt_sources,
     list_segmenters,
     load_plugins,
+    override_plugins,
     register,
 )
 from tests.core.plugins.samples import Bringing, segmenter
@@ -41,7 +43,7 @@ def info(name: str) -> PluginInfo:
 
 
 def test_a_plugin_can_be_registered_from_code_and_forgotten_again() -> None:
-    with isolated() as manager:
+    with override_plugins() as manager:
         register(Bringing(segmenter()), "tea")
         assert [spec.name for spec in list_segmenters()] == ["cups"]
         assert info("tea") == PluginInfo("tea", None, None, None, "ok", ("register_segmenters",), ())
@@ -61,7 +63,7 @@ def test_modules_classes_and_instances_are_plugins() -> None:
 
     instance = Bringing(segmenter("from-instance"))
     namespace = plugin(register_segmenters=lambda: [segmenter("from-functions")])
-    with isolated({"class": Hooks, "instance": instance, "functions": namespace}):
+    with override_plugins({"class": Hooks, "instance": instance, "functions": namespace}):
         assert [spec.name for spec in list_segmenters()] == ["from-class", "from-instance", "from-functions"]
 
 
@@ -70,7 +72,7 @@ def test_an_isolated_block_ends_as_it_began_even_when_it_raises() -> None:
     inside = []
 
     def work() -> None:
-        with isolated({"tea": Bringing()}):
+        with override_plugins({"tea": Bringing()}):
             inside.append(load_plugins())
             raise ZeroDivisionError
 
@@ -81,7 +83,7 @@ def test_an_isolated_block_ends_as_it_began_even_when_it_raises() -> None:
 
 
 def refused(hooks: object, match: str) -> None:
-    with isolated({"tea": Bringing(segmenter())}) as manager:
+    with override_plugins({"tea": Bringing(segmenter())}) as manager:
         with pytest.raises(PluginError, match=match) as caught:
             manager.register(hooks, "coffee")
         assert len(str(caught.value).splitlines()) == 1
@@ -101,7 +103,7 @@ def test_a_hook_unlike_any_is_refused_with_all_of_them() -> None:
 
 def test_a_hook_of_a_later_version_may_be_marked_optional() -> None:
     hooks = SimpleNamespace(register_teapots=hookimpl(optionalhook=True)(raises))
-    with isolated({"tea": hooks}):
+    with override_plugins({"tea": hooks}):
         assert "implements no hook" in info("tea").problems[0]
 
 
@@ -118,7 +120,7 @@ def test_a_hook_wrapper_is_refused() -> None:
 
 def test_a_name_is_registered_once_and_so_is_an_object() -> None:
     tea = Bringing()
-    with isolated({"tea": tea}):
+    with override_plugins({"tea": tea}):
         with pytest.raises(PluginError, match="plugin name 'tea' is claimed"):
             register(Bringing(), "tea")
         with pytest.raises(PluginError, match="already registered"):
@@ -131,7 +133,7 @@ def test_a_plugin_that_forgot_to_mark_its_hooks_is_told_so() -> None:
     def register_segmenters() -> list[Any]:
         return []
 
-    with isolated({"tea": SimpleNamespace(register_segmenters=register_segmenters)}):
+    with override_plugins({"tea": SimpleNamespace(register_segmenters=register_segmenters)}):
         assert info("tea").status == "broken"
         assert "@samovar.hookimpl" in info("tea").problems[0]
 
@@ -163,7 +165,7 @@ def half() -> Iterator[Any]:
 )  # fmt: skip
 def test_a_hook_that_fails_spoils_its_own_plugin_only(hook: Any, reason: str) -> None:
     good = Bringing(segmenter())
-    with isolated({"first": plugin(register_segmenters=hook), "tea": good}):
+    with override_plugins({"first": plugin(register_segmenters=hook), "tea": good}):
         assert [spec.name for spec in list_segmenters()] == ["cups"]
         assert info("tea").status == "ok"
         assert info("first").status == "broken"
@@ -174,7 +176,7 @@ def test_a_hook_that_fails_spoils_its_own_plugin_only(hook: Any, reason: str) ->
 
 def test_the_other_hooks_of_a_plugin_with_one_broken_hook_still_work() -> None:
     hooks = plugin(register_segmenters=raises, identify_weights=lambda path: "cups")
-    with isolated({"tea": hooks}):
+    with override_plugins({"tea": hooks}):
         assert list_segmenters() == []
         assert identify_weights("x.pth") == "cups"
 
@@ -183,7 +185,7 @@ def test_a_very_long_reason_is_cut_short() -> None:
     def long() -> list[Any]:
         raise ValueError("tea " * 1000)
 
-    with isolated({"tea": plugin(register_segmenters=long)}):
+    with override_plugins({"tea": plugin(register_segmenters=long)}):
         list_segmenters()
         assert len(info("tea").problems[0]) < 250
 
@@ -203,13 +205,13 @@ def test_the_first_plugin_that_knows_the_weights_wins() -> None:
         "sure": plugin(identify_weights=who("cups")),
         "late": plugin(identify_weights=who("mugs")),
     }
-    with isolated(hooks):
+    with override_plugins(hooks):
         assert identify_weights("some.pth") == "cups"
     assert asked == ["None .pth", "cups .pth"]
 
 
 def test_weights_that_nobody_knows_are_none() -> None:
-    with isolated({"tea": Bringing()}):
+    with override_plugins({"tea": Bringing()}):
         assert identify_weights("some.pth") is None
 
 
@@ -219,7 +221,7 @@ def test_a_plugin_that_fails_to_identify_weights_is_passed_over() -> None:
         "wrong": plugin(identify_weights=lambda path: 3),
         "right": plugin(identify_weights=lambda path: "cups"),
     }
-    with isolated(hooks):
+    with override_plugins(hooks):
         assert identify_weights("some.pth") == "cups"
         assert "division" in info("raises").problems[0]
         assert "expected the name of a model or None; got int: 3" in info("wrong").problems[0]
@@ -231,7 +233,7 @@ def test_an_event_reaches_every_plugin_whatever_one_of_them_does(caplog: pytest.
     def keep(event: EvictEvent) -> None:
         seen.append(event)
 
-    with isolated({"bad": plugin(on_evict=lambda event: 1 / 0), "good": plugin(on_evict=keep)}):
+    with override_plugins({"bad": plugin(on_evict=lambda event: 1 / 0), "good": plugin(on_evict=keep)}):
         with caplog.at_level(logging.WARNING):
             fire_on_evict(EVENT)
             fire_on_evict(EVENT)
@@ -244,7 +246,7 @@ def test_an_event_reaches_every_plugin_whatever_one_of_them_does(caplog: pytest.
 def test_threads_that_come_at_once_load_and_ask_each_plugin_once() -> None:
     plugins = {f"p{i}": Bringing(segmenter(f"m{i}")) for i in range(20)}
     barrier = threading.Barrier(8)
-    with isolated(plugins), ThreadPoolExecutor(8) as pool:
+    with override_plugins(plugins), ThreadPoolExecutor(8) as pool:
 
         def work(_: int) -> list[str]:
             barrier.wait()
@@ -259,10 +261,10 @@ def test_a_plugin_may_ask_for_models_while_it_is_asked_for_its_own() -> None:
     class Nosy(Bringing):
         @hookimpl
         def register_segmenters(self) -> Any:
-            names = [spec.name for spec in load_plugins().list_prompt_sources()]
+            names = [spec.name for spec in list_prompt_sources()]
             return [segmenter("nosy", summary=f"{len(names)} sources")]
 
-    with isolated({"tea": Bringing(segmenter()), "nosy": Nosy()}):
+    with override_plugins({"tea": Bringing(segmenter()), "nosy": Nosy()}):
         assert sorted(spec.name for spec in list_segmenters()) == ["cups", "nosy"]
 
 
@@ -273,7 +275,7 @@ def test_the_environment_blocks_and_traces(monkeypatch: pytest.MonkeyPatch, caps
     manager.register(Bringing(segmenter()), "tea")
     manager.register(Bringing(segmenter()), "coffee")
     manager.register(plugin(register_segmenters=raises), "bad")
-    assert [spec.name for spec in manager.list_segmenters()] == ["cups"]
+    assert [spec.name for spec in manager.list_specs(SegmenterSpec)] == ["cups"]
     assert {info.name: info.status for info in manager.list_plugins()} == {
         "bad": "broken",
         "coffee": "blocked",
@@ -293,5 +295,5 @@ def test_without_the_variable_nothing_is_traced(
     monkeypatch.setenv("SAMOVAR_TRACE_PLUGINS", value)
     manager = PluginManager.from_environment()
     manager.register(Bringing(segmenter()), "tea")
-    manager.list_segmenters()
+    manager.list_specs(SegmenterSpec)
     assert capsys.readouterr().err == ""

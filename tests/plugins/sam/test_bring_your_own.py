@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import samovar
-from samovar.plugins import isolated, register
+from samovar.plugins import override_plugins, register
 from samovar.protocols import Segmenter
 from samovar.testing import SegmenterTests
 from tests.conftest import ROOT
@@ -41,7 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmenter]:
     torch.save(weights(), path)
     sys.path.insert(0, str(PACKAGE))
     try:
-        with isolated():
+        with override_plugins():
             register(import_module("samovar_conv_sam.plugin"), "conv-sam")
             yield samovar.load("conv-sam", weights=path, device="cpu", cache="off").segmenter
     finally:
