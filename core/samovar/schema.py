@@ -253,8 +253,7 @@ class OpenImage:
 
     def image(self, name: str) -> Image:
         """An image by its name or data: URL. Raises ImageError and InputError."""
-        from samovar.image import Image
-        from samovar.image.fetch import parse_data_url
+        from samovar.image import Image, parse_data_url
 
         if is_data_url(name):
             return Image(parse_data_url(name), name="image")
@@ -393,9 +392,12 @@ def _explained(message: str, kind: Any) -> str:
         otherwise = "see the format's page" if wrong["path"] else 'write e.g. {"box": [12, 30, 410, 380]}'
         advice = next((_ADVICE[name] for name in names if name in _ADVICE), otherwise)
         expected = re.sub(r"`([^`]+)`", lambda found: _kinds(found[1]), wrong["expected"])
+        if not wrong["path"]:
+            expected = expected.replace("an object", "a JSON object")
         got = f"; got {_GOT.get(wrong['got'], wrong['got'])}" if wrong["got"] else ""
         return f"{_where(wrong['path'])}expected {expected}{got}; {advice}"
-    return " ".join(message.split())
+    said, _, path = message.partition(" - at `")
+    return f"{_where(path.rstrip('`'))}{' '.join(said.split())}; correct it"
 
 
 def _where(path: str | None) -> str:

@@ -15,11 +15,8 @@ from PIL import Image as Pillow
 from starlette.testclient import TestClient
 
 from samovar import Runtime
-from samovar_adapters.serve.bodies import BodyLimits
-from samovar_adapters.serve.engine import Engine
-from samovar_adapters.serve.mounts import mounted
-from samovar_adapters.webui.categories import words_of
-from samovar_adapters.webui.routes import routes
+from samovar_adapters.serve import BodyLimits, Engine, find_routes
+from samovar_adapters.webui.routes import routes, words_of
 from tests.adapters.serve.served import client_of, flat
 from tests.fakes import FilledBoxes, WordBoxes
 
@@ -183,11 +180,13 @@ def test_bad_requests_are_refused_in_one_line(client: TestClient, path: str, bod
     assert "\n" not in response.json()["detail"]
 
 
-def test_samovar_serve_mounts_the_routes() -> None:
+def test_samovar_serve_mounts_the_routes_for_those_who_ask() -> None:
     engine = Engine(lambda: Runtime(FilledBoxes()))
-    paths = {getattr(route, "path", "") for route in mounted(engine, BodyLimits(1, 1))}
+    paths = {getattr(route, "path", "") for route in find_routes("webui")(engine, BodyLimits(1, 1))}
     assert {"/sam/heartbeat", "/sam/sam-predict", "/sam/dino-predict", "/sam/dilate-mask"} <= paths
     assert {"/sam/controlnet-seg", "/sam/category-mask"} <= paths
+    with client_of(engine) as client:
+        assert client.get("/sam/heartbeat").status_code == 404
 
 
 # Written down from the extension's published interface and from clients that are published with their source; an answer

@@ -112,7 +112,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
         ("null", "expected a list .* got null"),
         ('"cat"', "expected a list .* got a string"),
         ('[{"box": [0, 0, 1, 1]}, {"box": [5, 0, 1, 1]}]', "item 1: box must have x1 < x2"),
-        ('[{"box": [0, 0, 1, 1]}, 5]', "item 1: expected an object or a list; got a number; write e.g."),
+        ('[{"box": [0, 0, 1, 1]}, 5]', "item 1: expected a JSON object or a list; got a number; write e.g."),
         ('[{"bbox": [0, 0, 1, 1]}]', "item 0: expected the keys .* got 'bbox'; did you mean box?"),
         ('[{"box": [0, 0, 1, 1], "colour": 3}]', "item 0: .* got 'colour'; remove it"),
         ('[{"box": ["0", "0", "1", "1"]}]', "item 0: box must be 4 numbers"),

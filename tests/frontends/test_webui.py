@@ -15,9 +15,7 @@ import webuiapi
 from PIL import Image as Pillow
 
 from samovar import Runtime
-from samovar_adapters.serve.app import create_app
-from samovar_adapters.serve.bodies import BodyLimits
-from samovar_adapters.serve.engine import Engine
+from samovar_adapters.serve import BodyLimits, Engine, create_app
 from samovar_adapters.webui.routes import routes
 from tests.fakes import FilledBoxes, WordBoxes
 

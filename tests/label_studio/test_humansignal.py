@@ -24,7 +24,7 @@ def test_a_click_goes_through_their_server_to_ours_and_back(
     ours, theirs = free_port(), free_port()
     key = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": studio.token}
     reach = {"SAMOVAR_URL": f"http://127.0.0.1:{ours}", "PYTHONPATH": str(repository / "adapters")}
-    serve = [sys.executable, "-m", "samovar", "serve", "--port", str(ours)]
+    serve = [sys.executable, "-m", "samovar", "serve", "--for", "label-studio", "--port", str(ours)]
     with running(serve, tmp_path / "serve.log", key) as samovar:
         wait_for(f"http://127.0.0.1:{ours}/health", samovar, tmp_path / "serve.log", 60)
         python, log = os.environ["SAMOVAR_LABEL_STUDIO_ML"], tmp_path / "ml.log"

@@ -1,6 +1,6 @@
 """`SamovarBackend`: for deployments that run HumanSignal's own server, label-studio-ml 1.0.9 or 2.x.
 
-Its pins leave no room for a model beside it: it asks a running `samovar serve` (or `label-studio`) at $SAMOVAR_URL.
+Its pins leave no room for a model beside it: it asks a running `samovar label-studio` at $SAMOVAR_URL.
 It imports nothing but label-studio-ml and the standard library: `pip install --no-deps samovar` is enough beside it.
 """
 
@@ -48,4 +48,6 @@ class SamovarBackend(LabelStudioMLBase):  # type: ignore[misc]  # has no annotat
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{url}: status {error.code}: {error.read(500).decode(errors='replace')}") from error
         except OSError as error:
-            raise RuntimeError(f"{url}: expected a running `samovar serve`; got {error}; check SAMOVAR_URL") from error
+            raise RuntimeError(
+                f"{url}: expected a running `samovar label-studio`; got {error}; check SAMOVAR_URL"
+            ) from error

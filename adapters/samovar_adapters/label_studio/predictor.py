@@ -189,7 +189,7 @@ class Predictor:
                 masks = await self._found(await self._images.get(reference, _number(task)), config, to_name)
                 scores += masks.scores.tolist()
                 on = item if tag.pages else None
-                found += await self._engine.look(lambda: self._regions(masks, config, to_name, on))  # noqa: B023
+                found += await self._engine.run_io(lambda: self._regions(masks, config, to_name, on))  # noqa: B023
         return self._prediction(found, sum(scores) / max(len(scores), 1))
 
     async def _found(self, image: Image, config: Config, to_name: str) -> Masks:
@@ -197,7 +197,7 @@ class Predictor:
         source = self._options.source
         if source is None:
             return await self._engine.segment_all(image)
-        found = await self._engine.run(lambda: source.prompts([image])[0])
+        found = await self._engine.run_encoder(lambda: source.prompts([image])[0])
         offered = [label for one in config.controls if one.to_name == to_name for label in one.labels]
         wanted = self._named(found, offered)
         return await self._engine.segment(image, wanted) if len(wanted) else Masks.empty(image.width, image.height)

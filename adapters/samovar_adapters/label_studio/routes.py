@@ -37,7 +37,7 @@ _NO_TRAINING = "Samovar's models are not trained from annotations; export them a
 
 
 def routes(engine: Engine, bodies: BodyLimits) -> list[BaseRoute]:
-    """For `samovar serve`: the server's address and key from LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."""
+    """For `samovar serve --for`: the address and key of Label Studio from LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."""
     from samovar_adapters.label_studio.client import Client
     from samovar_adapters.label_studio.predictor import BackendOptions
 
@@ -69,7 +69,7 @@ def backend_routes(
 
     predictor = Predictor(engine, TaskImages(client), options)
     queue = PrefetchQueue(predictor, client, prefetch=prefetch)
-    engine.rehearse(draw_something)
+    engine.warm_up(draw_something)
 
     async def setup(request: Request) -> Response:
         body = await bodies.json(request)

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
-    from samovar_adapters.serve.app import create_app
-    from samovar_adapters.serve.bodies import BodyLimits
+    from samovar_adapters.serve.api import ImageStore
+    from samovar_adapters.serve.app import create_app, find_routes
     from samovar_adapters.serve.command import server_options, start
     from samovar_adapters.serve.engine import Engine, Limits
-    from samovar_adapters.serve.pictures import ImageStore
-    from samovar_adapters.serve.problems import BadGateway, Busy, NotFound, TooLarge, TooSlow
-    from samovar_adapters.serve.responses import JsonResponse
+    from samovar_adapters.serve.http import BadGateway, BodyLimits, Busy, JsonResponse, NotFound, TooLarge, TooSlow
 
 __all__ = [
     "BadGateway",
@@ -34,6 +32,7 @@ __all__ = [
     "TooLarge",
     "TooSlow",
     "create_app",
+    "find_routes",
     "server_options",
     "start",
 ]
@@ -41,17 +40,18 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "BadGateway": "problems",
-        "BodyLimits": "bodies",
-        "Busy": "problems",
+        "BadGateway": "http",
+        "BodyLimits": "http",
+        "Busy": "http",
         "Engine": "engine",
-        "ImageStore": "pictures",
-        "JsonResponse": "responses",
+        "ImageStore": "api",
+        "JsonResponse": "http",
         "Limits": "engine",
-        "NotFound": "problems",
-        "TooLarge": "problems",
-        "TooSlow": "problems",
+        "NotFound": "http",
+        "TooLarge": "http",
+        "TooSlow": "http",
         "create_app": "app",
+        "find_routes": "app",
         "server_options": "command",
         "start": "command",
     },

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from samovar.protocols import DecodeOptions
-from samovar_adapters.serve.batching import Batcher
-from samovar_adapters.serve.metrics import Metrics
-from samovar_adapters.serve.problems import Busy, TooSlow
-from samovar_adapters.serve.questions import NOT_THERE, Question, Ready, answers, found
+from samovar_adapters.serve.decoding import NOT_CACHED, Batcher, Decodable, DecodeJob, decode_jobs, find_cached
+from samovar_adapters.serve.http import Busy, Metrics, TooSlow
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -30,7 +28,7 @@ __all__ = ["Embedded", "Engine", "Limits"]
 
 T = TypeVar("T")
 
-_FEW = 4  # prompts are read and drawn in less time than it takes to wake another thread
+_FEW = 4  # prompts are read and finished in less time than it takes to wake another thread
 
 _log = logging.getLogger("samovar.serve")
 
@@ -81,7 +79,7 @@ class Engine:
     Args:
         load: gives the runtime; called in a thread.
         name: what the model is called.
-        warm_up: once the model is loaded, have it segment a small grey picture, for what models compile on first use.
+        warm_up: once the model is loaded, have it segment a small grey image, for what models compile on first use.
     """
 
     def __init__(
@@ -89,17 +87,17 @@ class Engine:
     ) -> None:
         self.name = name
         self._warm_up = warm_up
-        self._rehearsals: list[Callable[[], object]] = []
+        self._warm_ups: list[Callable[[], object]] = []
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self._load = load
         self._runtime: asyncio.Task[Runtime] | None = None
         # Looking things up has threads of its own: behind a slow encode it would wait like everything else.
-        self._lookups = ThreadPoolExecutor(8, thread_name_prefix="samovar-look")
+        self._io = ThreadPoolExecutor(8, thread_name_prefix="samovar-io")
         self._encoders = ThreadPoolExecutor(self.limits.encoders, thread_name_prefix="samovar-encode")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="samovar-decode")
-        self._single: dict[str, asyncio.Task[Any]] = {}
-        self._batchers: dict[DecodeOptions, Batcher[Question, Any]] = {}
+        self._flights: dict[str, asyncio.Task[Any]] = {}
+        self._batchers: dict[DecodeOptions, Batcher[DecodeJob, Any]] = {}
         self._working: set[Future[Any]] = set()
 
     # ------------------------------------------------------------------------------------------------- the model
@@ -113,7 +111,7 @@ class Engine:
     def start_loading(self) -> None:
         """Load the model in the background, unless that has begun. Errors are kept for whoever wants it."""
         if self._runtime is None or (self._runtime.done() and self._runtime.exception() is not None):
-            self._runtime = asyncio.create_task(self._slow(self._load))
+            self._runtime = asyncio.create_task(self._run_encoder(self._load))
             self._runtime.add_done_callback(self._loaded)
 
     def _loaded(self, task: asyncio.Task[Runtime]) -> None:
@@ -127,11 +125,11 @@ class Engine:
         if self._warm_up:
             runtime = task.result()
             # Whoever clicks in the meantime has the other encoders.
-            self._encoders.submit(lambda: _rehearse([lambda: _segment_something(runtime), *self._rehearsals]))
+            self._encoders.submit(lambda: _warm_up_all([lambda: _segment_grey(runtime), *self._warm_ups]))
 
     def warm_up(self, work: Callable[[], object]) -> None:
         """Have `work` done, too, when the engine warms up: no request has to wait for what it compiles."""
-        self._rehearsals.append(work)
+        self._warm_ups.append(work)
 
     async def runtime(self) -> Runtime:
         """The runtime, loaded if need be; a model that could not be loaded is tried again."""
@@ -151,91 +149,89 @@ class Engine:
     async def answer(
         self,
         read: Callable[[], tuple[Image, Prompts]],
-        draw: Callable[[Masks], T],
+        finish: Callable[[Masks], T],
         options: DecodeOptions | None = None,
         *,
         count: int,
     ) -> T:
-        """What `draw` makes of the masks that are asked for. Both run off the event loop.
+        """What `finish` makes of the masks that are asked for. Both run off the event loop.
 
         Args:
             read: says what is asked for; may be called more than once. Of no prompts no image is encoded.
-            count: of what is asked for, more or less. A few are read and drawn where the masks are decoded: waking
+            count: of what is asked for, more or less. A few are read and finished where the masks are decoded: waking
                 another thread takes as long.
 
-        Raises: as `segment`, and what `read` and `draw` raise.
+        Raises: as `segment`, and what `read` and `finish` raise.
         """
-        return await self._within(self._answer(read, draw, options or DecodeOptions(), count <= _FEW))
+        return await self._with_timeout(self._answer(read, finish, options or DecodeOptions(), count <= _FEW))
 
     async def embed(self, image: Image) -> Embedded:
         """Put the image's embedding into the cache. Raises ImageError, Busy and TooSlow."""
         began = time.perf_counter()
-        width, height, cached = await self._within(self._embed(image))
+        width, height, cached = await self._with_timeout(self._embed(image))
         return Embedded(width, height, cached, time.perf_counter() - began)
 
     async def segment_all(self, image: Image, **parameters: Any) -> Masks:
         """Masks of every object, as `Runtime.segment_all`. It has a thread among the encoders: it takes seconds."""
-        runtime = await self._within(self.runtime())
+        runtime = await self._with_timeout(self.runtime())
         stop = threading.Event()
-        work = self._slow(lambda: runtime.segment_all(image, cancel=stop, **parameters))
+        work = self._run_encoder(lambda: runtime.segment_all(image, cancel=stop, **parameters))
         try:
-            return await self._within(work)
+            return await self._with_timeout(work)
         except TooSlow:
             stop.set()  # unlike an embedding, half of the masks are of no use to anybody
             raise
 
     async def run_encoder(self, work: Callable[[], T]) -> T:
         """`work`, which may block for long (a detector, a download), in one of the encoders' threads."""
-        return await self._within(self._slow(work))
+        return await self._with_timeout(self._run_encoder(work))
 
     async def run_io(self, work: Callable[[], T]) -> T:
         """`work`, which blocks briefly, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._lookups, work)
-
-    look, run, rehearse = run_io, run_encoder, warm_up
+        return await asyncio.get_running_loop().run_in_executor(self._io, work)
 
     async def close(self) -> None:
         """Finish what is being worked on, and write the cache down."""
-        waiting = [task for task in self._single.values() if not task.done()]
+        waiting = [task for task in self._flights.values() if not task.done()]
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         runtime = self._runtime.result() if self.ready and self._runtime is not None else None
         if runtime is not None:
             await asyncio.to_thread(runtime.cache.close)
-        for pool in (self._lookups, self._encoders, self._decoder):
+        for pool in (self._io, self._encoders, self._decoder):
             pool.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------------------------------------------- how
 
     async def _answer(
-        self, read: Callable[[], tuple[Image, Prompts]], draw: Callable[[Masks], T], options: DecodeOptions, few: bool
+        self, read: Callable[[], tuple[Image, Prompts]], finish: Callable[[Masks], T], options: DecodeOptions, few: bool
     ) -> T:
         runtime = await self.runtime()
         decoder = self._batcher(options, runtime)
         if few and all(one.idle for one in self._batchers.values()):
             # Nobody waits for the decoder's thread: it may as well look whether the embedding is in memory.
-            answer = await self._decode(decoder, lambda: found(runtime, read, in_memory=True), draw)
-            if answer is not NOT_THERE:
+            answer = await self._decode(decoder, lambda: find_cached(runtime, read, in_memory=True), finish)
+            if answer is not NOT_CACHED:
                 return answer
-        ready = await self._ready(runtime, read)
+        ready = await self._prepared(runtime, read)
         if few:
-            return await self._decode(decoder, lambda: ready, draw)
+            return await self._decode(decoder, lambda: ready, finish)
         masks = await self._decode(decoder, lambda: ready, lambda masks: masks)
-        return await self.run_io(lambda: draw(masks))
+        return await self.run_io(lambda: finish(masks))
 
     async def _decode(
-        self, decoder: Batcher[Question, Any], ready: Callable[[], Ready | None], draw: Callable[[Masks], T]
+        self, decoder: Batcher[DecodeJob, Any], prepare: Callable[[], Decodable | None], finish: Callable[[Masks], T]
     ) -> T:
         began = time.perf_counter()
-        answer: T = await decoder.ask(Question(ready, draw))
-        if answer is not NOT_THERE:
+        answer: T = await decoder.ask(DecodeJob(prepare, finish))
+        if answer is not NOT_CACHED:
             self.metrics.decode_seconds.observe(time.perf_counter() - began)
         return answer
 
-    async def _ready(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> Ready:
+    async def _prepared(self, runtime: Runtime, read: Callable[[], tuple[Image, Prompts]]) -> Decodable:
         """The embedding and the prompts as the segmenter takes them."""
-        ready = await self.run_io(lambda: found(runtime, read))
+        ready = await self.run_io(lambda: find_cached(runtime, read))
         if ready is not None:
             return ready
         image, prompts = await self.run_io(read)
@@ -246,8 +242,8 @@ class Engine:
 
         if prompts.kinds <= runtime.prompt_kinds:
             prepared = await self.run_io(prepare)
-        else:  # a grounder looks at the picture, which takes as long as encoding it
-            prepared = await self._slow(prepare)
+        else:  # a grounder looks at the image, which takes as long as encoding it
+            prepared = await self._run_encoder(prepare)
         return replace(prepared, encoded=encoded.encoded, encode_seconds=encoded.encode_seconds)
 
     async def _embed(self, image: Image) -> tuple[int, int, bool]:
@@ -261,31 +257,31 @@ class Engine:
     async def _encoded(self, runtime: Runtime, image: Image) -> EncodedRequest:
         """The embedding of an image that no cache had a moment ago; at most one encode an image at a time."""
         key = await self.run_io(lambda: _identity(image))
-        prepared: EncodedRequest = await self._once(key, lambda: self._encode(runtime, image))
+        prepared: EncodedRequest = await self._single_flight(key, lambda: self._encode(runtime, image))
         return prepared
 
     async def _encode(self, runtime: Runtime, image: Image) -> EncodedRequest:
         from samovar.prompts import Prompts
 
-        prepared = await self._slow(lambda: runtime.encode_request(image, Prompts.of([])))
+        prepared = await self._run_encoder(lambda: runtime.encode_request(image, Prompts.of([])))
         if prepared.encoded:
             self.metrics.encode_seconds.observe(prepared.encode_seconds)
         return prepared
 
-    async def _once(self, key: str, work: Callable[[], Any]) -> Any:
+    async def _single_flight(self, key: str, work: Callable[[], Any]) -> Any:
         """`work()`, or what somebody else's `work()` for the same key, already under way, gives."""
-        task = self._single.get(key)
+        task = self._flights.get(key)
         if task is None:
-            task = self._single[key] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: (self._single.pop(key, None), done.cancelled() or done.exception()))
+            task = self._flights[key] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: (self._flights.pop(key, None), done.cancelled() or done.exception()))
         # Shielded: one client that gives up must not take the others' encode with it.
         return await asyncio.shield(task)
 
-    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[Question, Any]:
+    def _batcher(self, options: DecodeOptions, runtime: Runtime) -> Batcher[DecodeJob, Any]:
         if options not in self._batchers:
 
-            def work(questions: Sequence[Question]) -> Sequence[Any]:
-                return answers(runtime, options, questions, self.metrics)
+            def work(jobs: Sequence[DecodeJob]) -> Sequence[Any]:
+                return decode_jobs(runtime, options, jobs, self.metrics)
 
             self._batchers[options] = Batcher(
                 work,
@@ -295,30 +291,30 @@ class Engine:
             )
         return self._batchers[options]
 
-    async def _slow(self, work: Callable[[], T]) -> T:
+    async def _run_encoder(self, work: Callable[[], T]) -> T:
         """`work` in one of the encoders' threads. Raises Busy when too much waits for one."""
         if len(self._working) >= self.limits.encoders + self.limits.encodes_waiting:
-            raise Busy("too many pictures are waiting to be encoded; try again in a moment")
+            raise Busy("too many images are waiting to be encoded; try again in a moment")
         future = self._encoders.submit(work)
         self._working.add(future)
         future.add_done_callback(self._working.discard)
         return await asyncio.wrap_future(future)
 
-    async def _within(self, work: Awaitable[T]) -> T:
+    async def _with_timeout(self, work: Awaitable[T]) -> T:
         try:
             return await asyncio.wait_for(work, self.limits.seconds)
         except asyncio.TimeoutError:
             raise TooSlow(f"no answer within {self.limits.seconds:g} s; the work goes on: ask again") from None
 
 
-def _rehearse(works: Sequence[Callable[[], object]]) -> None:
+def _warm_up_all(works: Sequence[Callable[[], object]]) -> None:
     for work in works:
         with suppress(Exception):  # whoever asks in earnest will meet the same error
             work()
 
 
-def _segment_something(runtime: Runtime) -> None:
-    """Past the cache, where the picture would only take up room."""
+def _segment_grey(runtime: Runtime) -> None:
+    """Past the cache, where the image would only take up room."""
     from samovar.image import Image
     from samovar.prompts import Prompts
 
@@ -331,5 +327,5 @@ def _segment_something(runtime: Runtime) -> None:
 
 
 def _identity(image: Image) -> str:
-    """What tells the picture from others. Raises ImageError."""
+    """What tells the image from others. Raises ImageError."""
     return image.file_digest() or image.digest

@@ -1,13 +1,16 @@
 """`/sam/…` as API clients of sd-webui-segment-anything know it: change the URL, and they talk to Samovar.
 
-Mounted by `samovar serve`. Requests name models by checkpoint; the model that the server was started with answers.
+Mounted by `samovar serve --for webui`. Requests name models by checkpoint; the model that the server was started with
+answers.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
@@ -18,21 +21,19 @@ from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
-from samovar_adapters.inpaint.masks import as_masks
-from samovar_adapters.inpaint.region import Region
+from samovar_adapters.formats import png
 from samovar_adapters.inpaint.segmentation_map import segmentation_map
 from samovar_adapters.overlay import draw_overlay
-from samovar_adapters.serve.responses import JsonResponse
-from samovar_adapters.webui.categories import words_of
-from samovar_adapters.webui.images import blended, cut, decode, encode, mask_picture
+from samovar_adapters.serve import JsonResponse
 
 if TYPE_CHECKING:
-    from samovar_adapters.serve.bodies import BodyLimits
-    from samovar_adapters.serve.engine import Engine
+    from samovar_adapters.serve import BodyLimits, Engine
 
-__all__ = ["routes"]
+__all__ = ["routes", "words_of"]
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+_TINT = np.array([30, 144, 255])
+_OPACITY = 0.6
 _MOST_DILATION = 1024
 _AUTOMATIC = {
     "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
@@ -92,7 +93,7 @@ class _Bridge:
         """The boxes around what the words name, drawn."""
         image = self._image(payload)
         boxes = await self._grounded(image, payload.get("text_prompt"))
-        drawn = await self._engine.run_io(lambda: encode(_with_boxes(image, boxes)))
+        drawn = await self._engine.run_io(lambda: _encode(_with_boxes(image, boxes)))
         return {"msg": "Done", "image_with_box": drawn}
 
     async def dilate_mask(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -101,15 +102,13 @@ class _Bridge:
         amount = payload.get("dilate_amount", 10)
         if not isinstance(amount, int) or not 0 <= amount <= _MOST_DILATION:
             raise InputError(f"dilate_amount: expected a whole number from 0 to {_MOST_DILATION}; got {amount!r}")
-        sent = Image(decode(payload.get("mask"), "mask"), name="mask")
+        sent = Image(_decode(payload.get("mask"), "mask"), name="mask")
 
         def grown() -> dict[str, Any]:
-            mask = as_masks(sent.pixels.max(axis=2), image.width, image.height)
             # The extension takes the amount for the diameter of its brush.
-            whole = 0, 0, image.width, image.height
-            marked = Region.around(mask, amount // 2, 0).inside(whole) > 0
-            parts = blended(image, marked), mask_picture(marked), cut(image, marked)
-            return dict(zip(("blended_image", "mask", "masked_image"), map(encode, parts)))
+            marked = _grown(_mask_of(sent, image), amount // 2)
+            parts = _blended(image, marked), _mask_picture(marked), _cut(image, marked)
+            return dict(zip(("blended_image", "mask", "masked_image"), map(_encode, parts)))
 
         return await self._engine.run_io(grown)
 
@@ -124,7 +123,7 @@ class _Bridge:
             mixed = np.rint(0.5 * image.pixels + 0.5 * seg).astype(np.uint8)
             control = _numbered(masks)
             parts = {"blended_images": mixed, "random_seg": seg, "edit_anything_control": control}
-            answer = {name: encode(picture) for name, picture in parts.items()}
+            answer = {name: _encode(picture) for name, picture in parts.items()}
             # The extension says it in the plural; `webuiapi`, which clients are built on, reads it in the singular.
             return answer | {"blended_image": answer["blended_images"]}
 
@@ -141,14 +140,14 @@ class _Bridge:
 
         def pictures() -> dict[str, Any]:
             marked = masks.union().to_array()[0]
-            parts = blended(image, marked), mask_picture(marked), cut(image, marked), image.pixels
+            parts = _blended(image, marked), _mask_picture(marked), _cut(image, marked), image.pixels
             names = "blended_image", "mask", "masked_image", "resized_input"
-            return dict(zip(names, map(encode, parts)))
+            return dict(zip(names, map(_encode, parts)))
 
         return {"msg": "Done"} | await self._engine.run_io(pictures)
 
     def _image(self, payload: dict[str, Any]) -> Image:
-        return Image(decode(payload.get("input_image"), "input_image"), name="input_image")
+        return Image(_decode(payload.get("input_image"), "input_image"), name="input_image")
 
     async def _prompts(self, image: Image, payload: dict[str, Any]) -> Prompts:
         positive, negative = (_points(payload, f"sam_{kind}_points") for kind in ("positive", "negative"))
@@ -203,9 +202,9 @@ def _three(image: Image, masks: Masks) -> dict[str, Any]:
             masks[chosen].union().to_array()[0] if chosen else np.zeros((image.height, image.width), np.bool_)
         )
     return {
-        "blended_images": [encode(blended(image, plane)) for plane in planes],
-        "masks": [encode(mask_picture(plane)) for plane in planes],
-        "masked_images": [encode(cut(image, plane)) for plane in planes],
+        "blended_images": [_encode(_blended(image, plane)) for plane in planes],
+        "masks": [_encode(_mask_picture(plane)) for plane in planes],
+        "masked_images": [_encode(_cut(image, plane)) for plane in planes],
     }
 
 
@@ -232,3 +231,117 @@ def _numbered(masks: Masks) -> NDArray[np.uint8]:
     """EditAnything's control picture: the number of each pixel's mask, low byte in red and high byte in green."""
     labels = masks.to_label_map()
     return np.dstack([labels % 256, labels // 256, np.zeros_like(labels)]).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------- images
+
+
+def _decode(text: Any, field: str) -> bytes:
+    """The bytes of a picture that was sent. Raises InputError: paths on the server's disk, for one, are not opened."""
+    if not isinstance(text, str) or not text:
+        raise InputError(f"{field}: expected a picture in base64; got {type(text).__name__}")
+    try:
+        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
+    except ValueError:  # binascii.Error, and what is no ASCII
+        raise InputError(f"{field}: expected a picture in base64; got {text[:40]!r}; files are not opened") from None
+
+
+def _encode(pixels: NDArray[Any]) -> str:
+    """H×W grey, RGB or RGBA uint8 as PNG in base64."""
+    return base64.b64encode(png(pixels)).decode("ascii")
+
+
+def _mask_picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """White where the object is."""
+    return mask.astype(np.uint8) * 255
+
+
+def _blended(image: Image, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The image with the mask tinted."""
+    result = image.pixels.copy()
+    result[mask] = np.rint(_OPACITY * _TINT + (1 - _OPACITY) * result[mask]).astype(np.uint8)
+    return result
+
+
+def _cut(image: Image, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """H×W×4: what is masked, on a transparent background."""
+    return np.dstack([image.pixels, _mask_picture(mask)])
+
+
+def _mask_of(sent: Image, image: Image) -> NDArray[np.bool_]:
+    """H×W of a picture of a mask: white is the object, or 1 where there is no more. Raises InputError."""
+    if (sent.width, sent.height) != (image.width, image.height):
+        expected = f"expected the input image's {image.width}×{image.height} pixels"
+        raise InputError(f"mask: {expected}; got {sent.width}×{sent.height}; send the mask that was answered")
+    grey = sent.pixels.max(axis=2)
+    mask: NDArray[np.bool_] = grey >= 128 if grey.max() > 1 else grey > 0
+    if not mask.any():
+        raise InputError("mask: expected one that marks something; got an empty one; prompt again")
+    return mask
+
+
+def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """The mask and all within so many pixels of it."""
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance <= pixels)
+
+
+# ------------------------------------------------------------------------------------------- categories
+
+_MOST_CATEGORIES = 32
+
+# The 150 classes of ADE20K (Zhou et al., 2017), each by its first name, in the benchmark's order.
+_ADE20K = """wall, building, sky, floor, tree, ceiling, road, bed, window, grass, cabinet, sidewalk, person, ground,
+door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field,
+armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, pedestal, box, column, signboard, chest
+of drawers, counter, sand, sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, display case,
+pool table, pillow, screen door, staircase, river, bridge, bookcase, blind, coffee table, toilet, flower, book, hill,
+bench, countertop, stove, palm tree, kitchen island, computer, swivel chair, boat, bar, arcade machine, hut, bus,
+towel, light, truck, tower, chandelier, awning, street lamp, booth, television, airplane, dirt track, clothes, pole,
+soil, banister, escalator, ottoman, bottle, sideboard, poster, stage, van, ship, fountain, conveyor belt, canopy,
+washing machine, toy, swimming pool, stool, barrel, basket, waterfall, tent, bag, motorbike, cradle, oven, ball, food,
+step, tank, trade name, microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture, exhaust hood,
+sconce, vase, traffic light, tray, trash can, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator,
+glass, clock, flag"""
+
+# The 80 things and 53 stuffs of COCO's panoptic task (Kirillov et al., 2019), numbered without gaps.
+_COCO = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop
+sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella,
+handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard,
+surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange,
+broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
+mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy
+bear, hair drier, toothbrush, banner, blanket, bridge, cardboard, counter, curtain, door, wooden floor, flower, fruit,
+gravel, house, light, mirror, net, pillow, platform, playing field, railroad, river, road, roof, sand, sea, shelf,
+snow, stairs, tent, towel, brick wall, stone wall, tiled wall, wooden wall, water, window blind, window, tree, fence,
+ceiling, sky, cabinet, table, floor, pavement, mountain, grass, dirt, paper, food, building, rock, wall, rug"""
+
+_NAMES = {
+    processor: " ".join(names.split()).split(", ")
+    for processor, names in (("seg_ufade20k", _ADE20K), ("seg_ofade20k", _ADE20K), ("seg_ofcoco", _COCO))
+}
+
+
+def words_of(category: Any, processor: Any) -> list[str]:
+    """What `category` names: numbers of the processor's data set joined by `+`, as in "7+12"; words may be among them.
+
+    Raises:
+        InputError: neither, a number that the data set does not have, or another processor.
+    """
+    parts = [part.strip() for part in category.split("+")] if isinstance(category, str) else []
+    if not all(parts) or not 0 < len(parts) <= _MOST_CATEGORIES:
+        raise InputError(
+            f"category: expected up to {_MOST_CATEGORIES} numbers or words joined by +; got {category!r:.80}"
+        )
+    names = _NAMES.get(processor) if isinstance(processor, str) else None
+    if names is None:
+        raise InputError(f"processor: expected one of {', '.join(_NAMES)}; got {processor!r:.80}")
+    return [_word(part, names, str(processor)) for part in dict.fromkeys(parts)]
+
+
+def _word(part: str, names: list[str], processor: str) -> str:
+    if not part.isdecimal():
+        return part
+    if len(part) > 4 or int(part) >= len(names):
+        raise InputError(f"category: {processor} has the numbers 0 to {len(names) - 1}; got {part:.20}")
+    return names[int(part)]

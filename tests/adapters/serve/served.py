@@ -12,9 +12,7 @@ from PIL import Image as Pillow
 from starlette.testclient import TestClient
 
 from samovar import Embedding, Image, Runtime
-from samovar_adapters.serve.app import create_app
-from samovar_adapters.serve.bodies import BodyLimits
-from samovar_adapters.serve.engine import Engine, Limits
+from samovar_adapters.serve import BodyLimits, Engine, Limits, create_app
 from tests.fakes import FilledBoxes
 from tests.hostile import encoded
 

@@ -13,9 +13,8 @@ import pytest
 
 from samovar import Image, Masks, Prompt, Prompts, Runtime
 from samovar.errors import PromptError, WeightsError
-from samovar_adapters.serve.batching import Batcher
-from samovar_adapters.serve.engine import Engine, Limits
-from samovar_adapters.serve.problems import Busy, TooSlow
+from samovar_adapters.serve import Busy, Engine, Limits, TooSlow
+from samovar_adapters.serve.decoding import Batcher
 from tests.adapters.serve.served import SlowRed, engine_of, flat
 from tests.fakes import FilledBoxes
 
@@ -169,8 +168,8 @@ def test_a_few_clicks_on_an_embedded_image_are_read_decoded_and_drawn_in_one_thr
         await engine.close()
         return few, many
 
-    assert run(ask()) == ("samovar-decode", "samovar-look")
-    assert read_in == ["samovar-decode", "samovar-look"]
+    assert run(ask()) == ("samovar-decode", "samovar-io")
+    assert read_in == ["samovar-decode", "samovar-io"]
 
 
 def test_where_nothing_is_asked_for_nothing_is_encoded() -> None:

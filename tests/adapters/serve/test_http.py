@@ -6,10 +6,13 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 from starlette.testclient import TestClient
 
-from samovar import Masks
+from samovar import Embedding, Masks
+from samovar.schema import PROMPT_KEYS
+from samovar.types import KINDS
 from tests.adapters.serve.served import SlowRed, client_of, engine_of, flat
 from tests.fakes import FilledBoxes
 from tests.hostile import png_header
@@ -66,19 +69,40 @@ def test_auto_finds_masks(client: TestClient) -> None:
     [
         ({"image": "0" * 64, "prompts": []}, 404, "send it to /v1/embed again"),
         ({"image": "data:image/png;base64,AAAA", "prompts": []}, 400, "image"),
-        ({"image": "/etc/passwd", "prompts": []}, 404, "no such picture"),
-        ({"image": "http://127.0.0.1/secret", "prompts": []}, 404, "no such picture"),
-        ({"image": 7, "prompts": []}, 400, "image must be"),
-        ({"image": data_url(flat(1))}, 400, "prompts must be a list"),
-        ({"image": data_url(flat(1)), "prompts": [{"mask": "/etc/passwd"}]}, 400, "COCO RLE object"),
-        ({"image": data_url(flat(1)), "prompts": {"a": [{"mask": "/etc/passwd"}]}}, 400, "prompts must be a list"),
+        ({"image": "/etc/passwd", "prompts": []}, 404, "no such image"),
+        ({"image": "http://127.0.0.1/secret", "prompts": []}, 404, "no such image"),
+        ({"image": 7, "prompts": []}, 400, "image: expected a string; got a number"),
+        ({"image": data_url(flat(1))}, 400, "expected the key 'prompts'; got none; write e.g."),
+        ({"image": data_url(flat(1)), "prompts": [{"mask": "/etc/passwd"}]}, 400, "prompts: item 0: no such image"),
+        (
+            {"image": data_url(flat(1)), "prompts": {"a": [{"mask": "/etc/passwd"}]}},
+            400,
+            "prompts: expected a list; got an object",
+        ),
         ({"image": data_url(flat(1)), "prompts": [{"box": [5, 5, 5, 5]}]}, 400, "box"),
         ({"image": data_url(flat(1)), "prompts": [{"points": [[900, 1]]}]}, 400, "outside"),
         ({"image": data_url(flat(1)), "prompts": [{"points": [[10**300, 1]]}]}, 400, "points"),
         ({"image": data_url(flat(1)), "prompts": [{"text": "cat"}]}, 400, "text"),
-        ({"image": data_url(flat(1)), "prompts": [[1, 1]], "multimask": "yes"}, 400, "true or false"),
+        ({"image": data_url(flat(1)), "prompts": [5]}, 400, "prompts[0]: expected an object or a list; got a number"),
+        ({"image": data_url(flat(1)), "prompts": [{"bbox": 1}]}, 400, "prompts[0]: expected the keys points, "),
+        ({"image": data_url(flat(1)), "prompts": [[1, 1], {"box": 7}]}, 400, "prompts[1].box: expected a list or null"),
+        ({"image": data_url(flat(1)), "prompts": [[1, 1], [1, 2, 3]]}, 400, "item 1: a row must be a box x1 y1 x2 y2"),
+        (
+            {"image": data_url(flat(1)), "prompts": [{"exemplar": {"image": "/etc/passwd", "mask": "x"}}]},
+            400,
+            "prompts: item 0: no such image",
+        ),
+        (
+            {"image": data_url(flat(1)), "prompts": [[1, 1]], "multimask": "yes"},
+            400,
+            "multimask: expected true or false; got a string",
+        ),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]], "polygons": True, "tolerance": -1}, 400, "tolerance"),
-        ({"image": data_url(flat(1)), "prompts": [], "prompt": []}, 400, "expected the keys"),
+        (
+            {"image": data_url(flat(1)), "prompts": [], "prompt": []},
+            400,
+            "expected the keys image, prompts, multimask, polygons, tolerance; got 'prompt'; did you mean prompts?",
+        ),
         ({"image": data_url(flat(1)), "prompts": [[1, 1]] * 10_001}, 400, "at most 10000 prompts"),
     ],
 )
@@ -99,13 +123,13 @@ def test_half_a_character_is_refused_and_a_whole_one_answered(client: TestClient
     body = '{"image": "%s", "prompts": [{"box": [1, 1, 9, 9], "label": "%s"}]}'
     refused = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d"))
     assert refused.status_code == 400
-    assert "surrogate" in error_of(refused)
+    assert "JSON object" in error_of(refused)
     answered = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d\\ude00"))
     assert answered.json()["masks"][0]["label"] == "😀"
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no json", b"[1]", b"[" * 100_000, b'{"image": 1e999}', b'{"image": "\xff"}']
+    "content", [b"", b"no json", b"[1]", b"[" * 100_000, b'{"image": Infinity}', b'{"image": "\xff"}']
 )
 def test_a_body_that_is_no_json_object_is_refused(client: TestClient, content: bytes) -> None:
     response = client.post("/v1/segment", content=content)
@@ -171,20 +195,116 @@ def test_metrics_count_requests_encodes_and_batches(client: TestClient) -> None:
         client.post("/v1/segment", json={"image": key, "prompts": [[20, 20]]})
     client.get("/../../etc/passwd")
     page = client.get("/metrics").text
-    assert 'samovar_requests_total{route="/v1/segment",status="200"} 3' in page
-    assert "samovar_encode_seconds_count 1" in page
-    assert "samovar_decode_batch_count 3" in page
+    assert 'samovar_requests_total{route="/v1/segment",status="200"} 3.0' in page
+    assert "samovar_encode_seconds_count 1.0" in page
+    assert "samovar_decode_batch_count 3.0" in page
     assert 'route="other"' in page
 
 
-def test_the_page_and_what_it_loads_come_from_here_alone(client: TestClient) -> None:
-    for path, kind in (("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")):
-        response = client.get(path)
-        assert response.headers["content-type"].startswith(kind)
-        assert "default-src 'self'" in response.headers["content-security-policy"]
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "text/css"),
+        ("/docs", "text/html"),
+        ("/docs.js", "text/javascript"),
+    ],
+)
+def test_the_pages_and_what_they_load_come_from_here_alone(client: TestClient, path: str, kind: str) -> None:
+    response = client.get(path)
+    assert response.headers["content-type"].startswith(kind)
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+    assert "://" not in response.text.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_the_description_lists_every_route_of_the_api(client: TestClient) -> None:
-    described = client.get("/v1/openapi.json").json()
+# ------------------------------------------------------------------------------------------- the description
+
+
+class TakesAll(FilledBoxes):
+    """Answers masks, words and examples, too, always with the same square."""
+
+    prompt_kinds = frozenset(KINDS)
+
+    @staticmethod
+    def _box(box: Any, points: Any, embedding: Embedding) -> tuple[int, int, int, int]:
+        if box is None and points is None:
+            return 1, 2, 9, 12
+        return FilledBoxes._box(box, points, embedding)
+
+
+@pytest.fixture(scope="module")
+def described() -> Any:
+    with client_of(engine_of(FilledBoxes())) as client:
+        assert client.get("/openapi.json").json() == client.get("/v1/openapi.json").json()
+        return client.get("/openapi.json").json()
+
+
+def checker(described: Any, schema: Any) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator({**schema, "components": described["components"]})
+
+
+def bodies_of(described: Any) -> Iterator[tuple[str, str, Any, Any]]:
+    """Path, name of the example, operation and body of all that can be posted in JSON."""
+    for path, methods in described["paths"].items():
+        content = methods["post"]["requestBody"]["content"].get("application/json", {})
+        for name, one in content.get("examples", {}).items():
+            yield path, name, methods["post"], one["value"]
+
+
+def schema_of(part: Any) -> Any:
+    return part["content"]["application/json"]["schema"]
+
+
+def test_the_description_is_of_every_route_of_the_api_and_its_schemas_are_schemas(described: Any) -> None:
     assert described["openapi"].startswith("3.1")
     assert set(described["paths"]) == {"/v1/embed", "/v1/segment", "/v1/auto"}
+    for schema in described["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_example_of_the_description_is_answered_as_it_says(described: Any) -> None:
+    used: set[str] = set()
+    with client_of(engine_of(TakesAll())) as client:
+        answer = client.post("/v1/embed", content=flat(51)).json()
+        checker(described, schema_of(described["paths"]["/v1/embed"]["post"]["responses"]["200"])).validate(answer)
+        for path, name, operation, body in bodies_of(described):
+            checker(described, schema_of(operation["requestBody"])).validate(body)
+            response = client.post(path, json=body)
+            assert response.status_code == 200, (path, name, response.text)
+            checker(described, schema_of(operation["responses"]["200"])).validate(response.json())
+            assert response.json()["masks"], (path, name)
+            used |= {key for prompt in body.get("prompts", ()) if isinstance(prompt, dict) for key in prompt}
+    assert used == set(PROMPT_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fits"),
+    [
+        ([4, 2, 27, 19], True),
+        ([4, 2], True),
+        ([4, 2, 7], False),
+        ({"box": [1, 2, 3, 4]}, True),
+        ({"box": [1, 2, 3]}, False),
+        ({"box": None, "points": [[1, 2]]}, True),
+        ({"points": [1, 2]}, True),
+        ({"points": [[1, 2, 3]]}, False),
+        ({"points": [[1, 2]], "point_labels": [2]}, False),
+        ({"box": [1, 2, 3, 4], "id": True}, False),
+        ({"box": [1, 2, 3, 4], "id": "a"}, True),
+        ({"box": [1, 2, 3, 4], "colour": "red"}, False),
+        ({"mask": {"size": [40, 60], "counts": [0, 2400]}}, True),
+        ({"mask": 5}, False),
+        (5, False),
+    ],
+)
+def test_the_description_and_the_server_agree_on_what_a_prompt_is(described: Any, prompt: Any, fits: bool) -> None:
+    body = {"image": data_url(flat(51)), "prompts": [prompt]}
+    request = schema_of(described["paths"]["/v1/segment"]["post"]["requestBody"])
+    assert checker(described, request).is_valid(body) == fits
+    with client_of(engine_of(TakesAll())) as client:
+        response = client.post("/v1/segment", json=body)
+    assert response.status_code == (200 if fits else 400), response.text
+    if not fits:
+        error = schema_of(described["paths"]["/v1/segment"]["post"]["responses"]["400"])
+        checker(described, error).validate(response.json())
