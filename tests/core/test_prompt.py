@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +41,34 @@ def test_bool_and_integer_masks_are_kept_compact_and_float_ones_as_logits() -> N
     logits = Prompt(mask=LOGITS.astype(np.float64)).mask
     assert isinstance(logits, np.ndarray)
     assert logits.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("top", [1, 255])
+def test_floats_of_two_values_are_the_mask_that_they_show(dtype: type[np.floating[Any]], top: int) -> None:
+    for array in (MASK, np.zeros_like(MASK), np.ones_like(MASK)):
+        mask = Prompt(mask=array.astype(dtype) * top).mask
+        assert isinstance(mask, Masks)
+        np.testing.assert_array_equal(mask.to_array()[0], array)
+    assert isinstance(Exemplar(np.zeros((30, 40, 3), np.uint8), MASK.astype(dtype)).mask, Masks)
+
+
+@pytest.mark.parametrize("array", [MASK * 0.8 + 0.1, MASK * 0.5, np.full((4, 4), 7.0), MASK * 200.0 + 3])
+def test_floats_that_are_neither_a_mask_nor_logits_are_to_be_thresholded(array: NDArray[np.float64]) -> None:
+    read_only = (array * 1).astype(np.float32)
+    read_only.flags.writeable = False
+    for given in (array, array.astype(np.float32)) + ((read_only,) if array.max() <= 1 else ()):
+        with pytest.raises(PromptError, match=r"got values from [\d.]+ to [\d.]+; threshold it, e\.g\. mask > "):
+            Prompt(mask=given)
+
+
+def test_an_answer_s_logits_are_logits_even_where_all_of_it_is_the_object() -> None:
+    masks = Masks.from_array([np.ones_like(MASK)] * 2).replace(logits=[LOGITS + 9, np.full_like(LOGITS, 0.5)])
+    prompt = Prompt.from_mask(masks[0], points=[(1, 1)])
+    assert isinstance(prompt.mask, np.ndarray)
+    columns = Prompts.of([prompt, replace(prompt, label="again")])
+    assert isinstance(columns[1].mask, np.ndarray)
+    assert isinstance(Prompt.from_mask(masks[1]).mask, Masks)  # what could be probabilities is left aside
 
 
 def test_kinds_say_what_a_prompt_combines() -> None:

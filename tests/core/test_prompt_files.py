@@ -285,7 +285,7 @@ def test_what_json_cannot_hold_is_refused_and_leaves_the_old_file(tmp_path: Path
     save_prompts([Prompt(text="kept")], path)
     exemplar = Exemplar(np.zeros((6, 8, 3), np.uint8), MASK)
     for prompt, message in [
-        (Prompt(mask=np.zeros((4, 4), np.float32)), "prompt 1: expected a mask of pixels; got low-resolution logits"),
+        (Prompt(mask=np.full((4, 4), -1.0)), "prompt 1: expected a mask of pixels; got low-resolution logits"),
         (Prompt(exemplar=exemplar), "prompt 1: expected what JSON can hold; got an exemplar"),
     ]:
         with pytest.raises(PromptError, match=message):

@@ -69,8 +69,9 @@ class Prompt:
         points: N×2 float32, pixels of the original image, (x, y), pixel centres at +0.5.
         point_labels: N int8, 1 foreground, 0 background. All 1 if not given.
         box: 4 float32, x1 y1 x2 y2 in pixels.
-        mask: the object's rough mask: one `Masks` item or an H×W bool/integer array at the image's size; or
-            h×w float32 low-res logits as an earlier answer of the same segmenter had them.
+        mask: the object's rough mask: one `Masks` item or an H×W array at the image's size, bool or integer (non-zero
+            is the object) or float with no values but 0 and 1 (or 255); or h×w float32 low-res logits as an earlier
+            answer of the same segmenter had them, negative outside of the object.
         text: words naming the object.
         exemplar: an image and mask showing one such object.
         label: rides through to the mask.
@@ -145,8 +146,9 @@ class Prompt:
         """
         if not isinstance(mask, Masks):
             return cls(points=points, point_labels=point_labels, mask=mask)
-        one = to_mask(mask)
-        rough = one if mask.logits is None else mask.logits[0]
+        rough = to_mask(mask)
+        if mask.logits is not None and _may_be_logits(mask.logits[0]):
+            rough = mask.logits[0]
         return cls(points=points, point_labels=point_labels, mask=rough, label=mask.labels[0], id=mask.ids[0])
 
 
@@ -256,7 +258,7 @@ def check_boxes(array: NDArray[np.float32], *, absent: bool = False) -> None:
 
 
 def to_mask(value: Any) -> Masks | NDArray[np.float32]:
-    """One mask: a `Masks` of one from a bool or integer H×W array, float32 logits from a float one."""
+    """One mask: a `Masks` of one from an H×W array of bools, integers or two-valued floats, else float32 logits."""
     if isinstance(value, Masks):
         if len(value) != 1:
             raise PromptError(f"a mask prompt is one mask; got {len(value)}; index it, e.g. masks[0]")
@@ -270,16 +272,41 @@ def to_mask(value: Any) -> Masks | NDArray[np.float32]:
     if array.ndim != 2 or array.size == 0:
         raise PromptError(f"mask must be H×W; got shape {array.shape}; pass one mask of at least 1×1")
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what overflows float32 is told below, as infinite
-            logits = array.astype(np.float32)
-        if not np.isfinite(logits).all():
-            raise PromptError("mask logits must be finite numbers; got NaN or infinity; clip them, e.g. to ±32")
-        return frozen(logits)
+        return _of_floats(array)
     if array.dtype.kind not in "bui":
         raise PromptError(
             f"mask must be H×W bool, integer or float32 logits; got dtype {array.dtype}; convert it with astype(bool)"
         )
     return Masks.from_array((array != 0)[None])
+
+
+def _of_floats(array: NDArray[np.floating[Any]]) -> Masks | NDArray[np.float32]:
+    """A mask that somebody's arithmetic made floats of is still a mask, and probabilities are not logits.
+
+    Taken for logits, either would be one object over the whole image, since logits begin at 0 to be inside.
+    """
+    with np.errstate(over="ignore"):  # what overflows float32 is told below, as infinite
+        floats = array.astype(np.float32, copy=False)
+    if not np.isfinite(floats).all():
+        raise PromptError("mask logits must be finite numbers; got NaN or infinity; clip them, e.g. to ±32")
+    low, high = float(floats.min()), float(floats.max())
+    if low >= 0 and high in (0, 1, 255) and ((floats == 0) | (floats == high)).all():
+        return Masks.from_array((floats != 0)[None])
+    if not _may_be_logits(floats):
+        raise PromptError(
+            "a float mask must be 0 and 1, or logits, which are negative outside of the object; "
+            f"got values from {low:g} to {high:g}; threshold it, e.g. mask > {(low + high) / 2:g}"
+        )
+    held = floats.copy()
+    held.setflags(write=False)
+    return held
+
+
+def _may_be_logits(floats: NDArray[np.float32]) -> bool:
+    """Whether some are negative. Where an object is all of the image none are: believed of what `Masks` and `Prompt`
+    hold, which nobody can write to, unless they could be probabilities.
+    """
+    return bool(floats.min() < 0) or (not floats.flags.writeable and bool(floats.max() > 1))
 
 
 def check_label(value: Any) -> None:

@@ -44,7 +44,7 @@ def ask_everything(segmenter: DefaultSegmenter, pixels: NDArray[np.uint8]) -> No
         Prompt(points=[[width / 2, height / 2]], box=(0, 0, width, height)),
         Prompt(mask=whole),
         Prompt(mask=~whole),
-        Prompt(mask=np.zeros((3, 3), np.float32), points=[[0, height]]),
+        Prompt(mask=np.full((3, 3), -1, np.float32), points=[[0, height]]),
     ]
     masks = segmenter.decode([embedding], [Prompts.of(prompts)], EVERYTHING)[0]
     assert (masks.width, masks.height) == (width, height)

@@ -112,7 +112,7 @@ def test_a_mask_of_pixels_is_taken_as_confident_logits() -> None:
 
 def test_logits_of_another_shape_are_refused() -> None:
     with pytest.raises(PromptError, match="must be 16×16"):
-        answer(tiny("sam"), Prompt(mask=np.zeros((256, 256), np.float32)))
+        answer(tiny("sam"), Prompt(mask=np.full((256, 256), -1, np.float32)))
 
 
 @pytest.mark.slow
