@@ -217,8 +217,7 @@ def integers(folder: Path, quick: bool) -> Iterator[str]:
 
 def jobs(folder: Path, quick: bool) -> Iterator[str]:
     """A job over many photos whose embeddings are there, with and without decoding them ahead."""
-    from samovar.pipeline import run
-    from samovar.worklist import worklist
+    from samovar.pipeline import run, worklist
 
     paths = photos(16 if quick else 200)
     runtime = samovar.load("default", cache=folder / "cache")

@@ -6,12 +6,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from samovar.cache import Cache
-from samovar.chunks import chunk, windows
 from samovar.conversion import Converted, convert_prompts
 from samovar.deprecation import renamed_keywords, warn_renamed
 from samovar.embedding import Embedding
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["EncodedRequest", "Runtime"]
 
 DEFAULT_MEMORY = 1 << 30
+MAX_WINDOW = 16
+
+Rest = TypeVar("Rest")
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Runtime:
         """
         options = options or DecodeOptions()
         requests = map(self._request, pairs)
-        for window in windows(requests, self.memory // 4):
+        for window in image_windows(requests, self.memory // 4):
             yield from self._segment_window(window, options, max_prompts, cancel)
 
     def segment_all(self, image: ImageLike, *, cancel: threading.Event | None = None, **parameters: Any) -> Masks:
@@ -220,7 +222,7 @@ class Runtime:
         started = time.perf_counter()
         parts: list[list[tuple[int, Masks]]] = [[] for _ in requests]
         cost = [self.segmenter.decode_bytes(one.embedding.width, one.embedding.height) for one in requests]
-        for call in chunk([len(one.converted.prompts) for one in requests], cost, self.memory, max_prompts):
+        for call in decode_calls([len(one.converted.prompts) for one in requests], cost, self.memory, max_prompts):
             _stop_if(cancel)
             embeddings = [requests[piece.image].embedding for piece in call]
             prompts = [requests[piece.image].converted.prompts[piece.start : piece.stop] for piece in call]
@@ -286,3 +288,65 @@ def _finish(request: EncodedRequest, parts: list[tuple[int, Masks]]) -> Masks:
 def _stop_if(cancel: threading.Event | None) -> None:
     if cancel is not None and cancel.is_set():
         raise Cancelled("stopped on request; the masks finished before it were kept by whoever received them")
+
+
+# ------------------------------------------------------------------------------------ cutting work to a byte budget
+
+
+class DecodeSlice(NamedTuple):
+    """Prompts `start` … `stop` of image number `image` of a window."""
+
+    image: int
+    start: int
+    stop: int
+
+
+def image_windows(pairs: Iterable[tuple[Image, Rest]], budget: int) -> Iterator[list[tuple[Image, Rest]]]:
+    """Consecutive pairs whose pixels together fit `budget` bytes; at least one and at most 16 images each."""
+    window: list[tuple[Image, Rest]] = []
+    held = 0
+    for pair in pairs:
+        size = pair[0].width * pair[0].height * 3
+        if window and (held + size > budget or len(window) == MAX_WINDOW):
+            yield window
+            window, held = [], 0
+        window.append(pair)
+        held += size
+    if window:
+        yield window
+
+
+def decode_calls(
+    counts: Sequence[int], bytes_each: Sequence[int], budget: int, most: int | None = None
+) -> Iterator[list[DecodeSlice]]:
+    """DecodeSlices for one decode call after another, each call within `budget` bytes (but always at least one prompt).
+
+    Args:
+        counts: number of prompts of each image.
+        bytes_each: what one prompt of that image costs.
+        budget: bytes a call may use.
+        most: prompts a call may hold.
+
+    Raises:
+        InputError: a call that may hold no prompt.
+    """
+    if most is None:
+        most = sum(counts)
+    elif most < 1:
+        raise InputError(f"max_prompts must be at least 1; got {most}")
+    call: list[DecodeSlice] = []
+    room, places = budget, most
+    for image, (count, cost) in enumerate(zip(counts, bytes_each)):
+        start = 0
+        while start < count:
+            take = min(count - start, places, max(room // max(cost, 1), 0 if call else 1))
+            if take == 0:
+                yield call
+                call, room, places = [], budget, most
+                continue
+            call.append(DecodeSlice(image, start, start + take))
+            room -= take * cost
+            places -= take
+            start += take
+    if call:
+        yield call

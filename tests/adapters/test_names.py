@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samovar.errors import InputError
-from samovar.worklist import worklist
+from samovar.pipeline import worklist
 from samovar_adapters.formats.files import file_of, key_of, order_of, stem_of
 
 keys = st.text(st.sampled_from("ab./%-é"), max_size=8)

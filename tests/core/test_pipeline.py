@@ -11,9 +11,8 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompt
 from samovar.errors import Cancelled, ImageError, InputError, SamovarError
-from samovar.pipeline import run
+from samovar.pipeline import Item, key_of_one, run, worklist
 from samovar.runtime import Runtime
-from samovar.worklist import Item, key_of_one, worklist
 from tests.fakes import FilledBoxes, ListSink
 
 

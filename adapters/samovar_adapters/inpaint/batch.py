@@ -13,8 +13,8 @@ from samovar.cli.job import write_masks
 from samovar.errors import InputError
 from samovar.image import Image, image_suffixes
 from samovar.masks import Masks
+from samovar.pipeline import Item
 from samovar.runtime import Runtime
-from samovar.worklist import Item
 from samovar_adapters.formats import ImageFileSink, png
 
 __all__ = ["paint_files"]

@@ -11,8 +11,8 @@ from samovar.cli.options import PromptArguments
 from samovar.image import Image, read_mask
 from samovar.loading import open_source
 from samovar.masks import Masks
+from samovar.pipeline import Item
 from samovar.runtime import Runtime
-from samovar.worklist import Item
 from samovar_adapters.inpaint.masks import as_masks
 
 __all__ = ["selected"]

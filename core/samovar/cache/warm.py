@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from samovar.errors import Cancelled, SamovarError
 from samovar.image import Image
-from samovar.readahead import read_ahead
+from samovar.pipeline import read_ahead
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

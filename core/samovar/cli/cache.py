@@ -61,7 +61,7 @@ def warm(paths: tuple[str, ...], batch: int, readers: int, as_json: bool, quiet:
 
     from samovar.cache.warm import warm as warm_all
     from samovar.loading import load
-    from samovar.worklist import worklist
+    from samovar.pipeline import worklist
 
     if loading["cache"] == "off":
         raise InputError("there is no cache to warm with --cache off; name a folder or leave it out")

@@ -16,11 +16,10 @@ from samovar.cli.options import OutputArguments
 from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar.pipeline import Outcome, run
+from samovar.pipeline import Item, Outcome, run, worklist
 from samovar.protocols import MaskSink, PixelNeeds, PromptSource
 from samovar.runtime import Runtime
 from samovar.schema import masks_to_records
-from samovar.worklist import Item, worklist
 
 __all__ = ["run_job", "write_masks"]
 

@@ -378,8 +378,8 @@ class OutputArguments:
 
     def _named(self, images: Sequence[str]) -> tuple[str, str]:
         """`--format` and `--out`, with what was left out."""
+        from samovar.pipeline import key_of_one
         from samovar.plugins import find_mask_sink
-        from samovar.worklist import key_of_one
 
         name = self.form or "overlay"
         spec = find_mask_sink(name)
@@ -392,8 +392,8 @@ class OutputArguments:
 
 
 def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
+    from samovar.pipeline import key_of_one
     from samovar.plugins import find_mask_sink, resolve
-    from samovar.worklist import key_of_one
 
     spec = find_mask_sink(name)
     if spec.item_suffix and Path(path).suffix.lower() == spec.item_suffix and key_of_one(images) is None:

@@ -154,7 +154,7 @@ def run(
     from samovar.image import Image
     from samovar.loading import load, open_source
     from samovar.masks import Masks
-    from samovar.worklist import Item
+    from samovar.pipeline import Item
 
     if not (outputs.targets or outputs.form or outputs.out or as_json):
         raise click.UsageError("Missing option '--sink' (or --format, --out, --json): say where the masks go")

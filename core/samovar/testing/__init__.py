@@ -23,7 +23,7 @@ from __future__ import annotations
 import pytest
 
 # Before the suites are imported, so that a failing assert shows its values in a third party's run too.
-_SUITES = ("compare", "decoding", "encoding", "inpainters", "segmenters", "sinks", "sources", "tiers", "trackers")
+_SUITES = ("inpainters", "segmenters", "sinks", "sources", "tiers", "trackers")
 pytest.register_assert_rewrite(*(f"samovar.testing.{name}" for name in _SUITES))
 
 from samovar.testing.inpainters import InpainterTests  # noqa: E402

@@ -12,9 +12,9 @@ from samovar import Image, Masks, Runtime
 from samovar.cache import Cache, DiskTier
 from samovar.cache.alias import AliasTable
 from samovar.cli.job import write_masks
+from samovar.pipeline import Item
 from samovar.plugins import MaskSinkSpec, list_mask_sinks, resolve
 from samovar.protocols import PixelNeeds
-from samovar.worklist import Item
 from tests.core.cache.support import PixelSegmenter
 
 
