@@ -26,7 +26,9 @@ from samovar_adapters.formats import (
     files_below,
     name_of,
 )
-from samovar_adapters.label_studio.regions import ImageSize, decode_brush, encode_brush
+from samovar_adapters.label_studio.config import KINDS
+from samovar_adapters.label_studio.prompts import labels_of
+from samovar_adapters.label_studio.regions import ImageSize, decode_bitmask, decode_brush, encode_brush
 
 __all__ = [
     "LabelStudioSink",
@@ -40,7 +42,13 @@ __all__ = [
     "task_of",
 ]
 
+# What looks like an image's address: a file name, or what Label Studio, a storage or another host serves.
+_ADDRESS = re.compile(
+    r"\.(?:jpe?g|jfif|png|bmp|gif|tiff?|webp|avif|jp2)(?:$|[?#])|/data/|^(?:data|https?|s3s?|gs|gcswif|azure\S*|redis):",
+    re.IGNORECASE,
+)
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+_LEFT_OUT = re.compile(r"[^-\w.]")
 
 
 class LabelStudioSink(ImageFileSink):
@@ -98,7 +106,7 @@ def annotation_of(where: str, region: Mapping[str, Any], width: int, height: int
         PromptError, MaskError: a malformed region.
     """
     value, kind = region.get("value"), str(region.get("type", "")).removesuffix("labels")
-    if not isinstance(value, Mapping) or kind not in ("brush", "polygon", "rectangle", "ellipse", "keypoint"):
+    if not isinstance(value, Mapping) or kind not in KINDS:
         return None
     drawn_on = region.get("original_width", width), region.get("original_height", height)
     if drawn_on != (width, height):
@@ -107,8 +115,7 @@ def annotation_of(where: str, region: Mapping[str, Any], width: int, height: int
             "expected annotations of this very image"
         )
     size = ImageSize(width, height)
-    names = value.get(str(region.get("type")))
-    label = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+    label = next(iter(labels_of(region)), None)
     ident = region.get("id") if isinstance(region.get("id"), str) else None
     if kind == "keypoint":
         return Annotation(where, label, ident, points=[size.point(value)])
@@ -116,6 +123,8 @@ def annotation_of(where: str, region: Mapping[str, Any], width: int, height: int
         rle = value.get("rle")
         mask = decode_brush(rle if isinstance(rle, list) else [], width, height)
         return Annotation(where, label, ident, outline=mask)
+    if kind == "bitmask":
+        return Annotation(where, label, ident, outline=decode_bitmask(value.get("imageDataURL"), width, height))
     draw = {"polygon": size.polygon, "rectangle": size.rectangle, "ellipse": size.ellipse}[kind]
     ring = draw(value)
     low, high = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
@@ -126,10 +135,10 @@ def image_name(reference: str) -> str:
     """The file name in a task's address of an image, as it was before it was uploaded."""
     parts = urlsplit(reference)
     path = unquote(parts.path)
-    if path == "/data/local-files/":
+    if path.endswith("/data/local-files/"):
         return parse_qs(parts.query).get("d", [""])[0]
     name = path.rpartition("/")[2]
-    return _UPLOAD.sub("", name) if path.startswith("/data/upload/") else path.lstrip("/") or reference
+    return _UPLOAD.sub("", name) if "/data/upload/" in path else path.lstrip("/") or reference
 
 
 def regions_of(task: Mapping[str, Any]) -> Sequence[Any]:
@@ -144,15 +153,16 @@ def regions_of(task: Mapping[str, Any]) -> Sequence[Any]:
 class LabelStudioSource(AnnotationSource):
     """The regions in Label Studio's JSON exports: one file, or a folder of them.
 
-    A task belongs to the image whose file name its address ends in; what uploading put before the name is left out. Of
-    a task the first annotation counts, or without any the first prediction.
+    A region belongs to the image of its task that its tag shows, where there are several; that image is the one whose
+    file name the address ends in. What uploading put before the name, and what it changed in it, is made up for. Of a
+    task the first annotation counts, or without any the first prediction.
 
     Args:
         path: a file or a folder.
         wanted: "drawn" (areas as boxes, key points as points), "boxes", "points" or "masks".
 
     Raises:
-        InputError: no such file, or not an export.
+        InputError: no such file, or not an export; a region of which nobody can tell which image it is on.
     """
 
     def __init__(self, path: str | None, wanted: Wanted = "drawn") -> None:
@@ -163,19 +173,19 @@ class LabelStudioSource(AnnotationSource):
         if not root.exists():
             raise InputError(f"{path}: no such file or folder; expected Label Studio's JSON export")
         files = list(files_below(root, ".json")) if root.is_dir() else [root]
-        self._tasks = [found for file in files for found in _tasks(file)]
-        self._names = NameIndex([image_name(reference) for _, reference, _ in self._tasks], path)
+        found = [one for file in files for one in _images(file)]
+        # An image may be shown by many tasks, of which one says something about it.
+        labelled = {image_name(reference) for reference, regions in found if regions}
+        others = {image_name(reference): (reference, regions) for reference, regions in found if not regions}
+        self._images = [one for one in found if one[1]] + [others[name] for name in others if name not in labelled]
+        self._names = NameIndex([image_name(reference) for reference, _ in self._images], path)
 
     def annotations(self, image: Image) -> Iterable[Annotation]:
-        """The regions of the image's task, in order."""
+        """The regions of the image, in order."""
         index = self._names.find(name_of(image))
         if index is None:
-            return
-        where, _, task = self._tasks[index]
-        for place, region in enumerate(regions_of(task)):
-            here = f"{where}: region {place}"
-            if not isinstance(region, dict):
-                raise InputError(f"{here}: expected an object; got {region!r:.60}")
+            index = self._uploaded(name_of(image))
+        for here, region in [] if index is None else self._images[index][1]:
             try:
                 found = annotation_of(here, region, image.width, image.height)
             except (PromptError, MaskError) as error:
@@ -183,9 +193,21 @@ class LabelStudioSource(AnnotationSource):
             if found is not None:
                 yield found
 
+    def _uploaded(self, name: str) -> int | None:
+        """The image whose name is what uploading makes of `name`: blanks turned to "_", most other signs left out."""
+        folder, slash, last = name.rpartition("/")
+        stored = folder + slash + _LEFT_OUT.sub("", last.strip().replace(" ", "_"))
+        if stored == name or Path(stored).exists():  # it is that other file
+            return None
+        index = self._names.find(stored)
+        return index if index is not None and "/data/upload/" in self._images[index][0] else None
 
-def _tasks(file: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Where each task is, its image's address, and the task."""
+
+Regions = list[tuple[str, dict[str, Any]]]
+
+
+def _images(file: Path) -> Iterator[tuple[str, Regions]]:
+    """The address of every image of every task, and the regions on it with where each is. Raises InputError."""
     try:
         content = json.loads(file.read_text("utf-8"))
     except OSError as error:
@@ -199,9 +221,66 @@ def _tasks(file: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         data = task.get("data") if isinstance(task, dict) else None
         if not isinstance(data, dict):
             raise InputError(f"{where}: expected an object with data; got {task!r:.60}")
-        addresses = [value for value in data.values() if isinstance(value, str) and value]
-        if addresses:
-            yield where, addresses[0], task
+        texts = list(_texts(data))
+        addresses = [one for one in texts if _ADDRESS.search(one[1])] or texts[:1]
+        found: dict[tuple[str | int, ...], Regions] = {path: [] for path, _ in addresses}
+        regions = regions_of(task)
+        for number, region in enumerate(regions):
+            here = f"{where}: region {number}"
+            if not isinstance(region, dict):
+                raise InputError(f"{here}: expected an object; got {region!r:.60}")
+            if str(region.get("type", "")).removesuffix("labels") not in KINDS or not addresses:
+                continue  # a choice, a relation
+            path = _shown_by(region, regions, list(found))
+            if path is None:
+                columns = ", ".join(dict.fromkeys(str(one[0]) for one in found))
+                raise InputError(
+                    f"{here}: it is on {region.get('to_name')!r:.60}; expected one of the task's images {columns}; "
+                    "name the Image tags like the columns of the data"
+                )
+            found[path].append((here, _named(region, regions)))
+        yield from ((address, found[path]) for path, address in addresses)
+
+
+def _texts(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text in a task's data, and the keys and numbers that lead to it."""
+    if isinstance(data, str) and data:
+        yield path, data
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield from _texts(value, (*path, key))
+
+
+def _shown_by(
+    region: Mapping[str, Any], regions: Sequence[Any], paths: Sequence[tuple[str | int, ...]]
+) -> tuple[str | int, ...] | None:
+    """Where in its task's data the address of the image is that a region is on; None where that is open.
+
+    An export does not say which column a tag shows. People call it like the column, `Repeater` tags count entries of a
+    list ("page_2"), and where all regions are on one tag it shows the first image, or the first list of them.
+    """
+    name, item = str(region.get("to_name", "")), region.get("item_index")
+    lists = [path for path in paths if any(isinstance(step, int) for step in path)]
+    number = re.search(r"\d+$", name)
+    if under := [path for path in paths if path[0] == name]:
+        found = under
+    elif lists and number and item is None:
+        found, item = lists, int(number[0])
+    elif len({one.get("to_name") for one in regions if isinstance(one, dict) and one.get("to_name")}) == 1:
+        found = [path for path in lists if path[0] == paths[0][0]] or [paths[0]]
+    else:
+        return None
+    at = item if isinstance(item, int) else 0
+    return found[at] if 0 <= at < len(found) else None
+
+
+def _named(region: dict[str, Any], regions: Sequence[Any]) -> dict[str, Any]:
+    """The region, with what a `Labels` tag calls it in a result of its own."""
+    value = region.get("value")
+    if str(region.get("type", "")).endswith("labels") or not region.get("id") or not isinstance(value, dict):
+        return region
+    same = (one for one in regions if isinstance(one, dict) and one.get("id") == region["id"])
+    labels = next((labels_of(one) for one in same if one.get("type") == "labels"), [])
+    return {**region, "value": {**value, "labels": labels}} if labels else region
 
 
 # Each region as it was drawn, areas as boxes and key points as points; or all of them as boxes, points or masks.

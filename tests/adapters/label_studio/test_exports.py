@@ -51,6 +51,8 @@ def test_masks_come_back_exactly_with_labels_scores_and_ids(array: Any, data: st
     [
         ("/data/upload/1/e3ff204d-a photo.jpg", "a photo.jpg"),
         ("/data/upload/1/e3ff204d-a%20photo.jpg", "a photo.jpg"),
+        ("/ls/data/upload/1/e3ff204d-a.jpg", "a.jpg"),
+        ("/ls/data/local-files/?d=set/a.jpg", "set/a.jpg"),
         ("/data/local-files/?d=set/a%20photo.jpg", "set/a photo.jpg"),
         ("https://example.com/set/a.jpg?token=1", "set/a.jpg"),
         ("s3://bucket/set/a.jpg", "set/a.jpg"),
@@ -128,3 +130,83 @@ def test_regions_of_another_size_or_torn_are_named(tmp_path: Path) -> None:
     torn = {"type": "brushlabels", "value": {"rle": [1, 2]}}
     with pytest.raises(InputError, match="task 7: region 0"):
         LabelStudioSource(str(exported(tmp_path, torn))).prompts([picture()])
+
+
+def found(
+    tmp_path: Path, data: dict[str, Any], *regions: dict[str, Any], names: tuple[str, ...]
+) -> list[list[str | None]]:
+    """The labels of what is found on images of these names."""
+    file = exported(tmp_path)
+    size = {"original_width": 40, "original_height": 20, "to_name": "image", "from_name": "x"}
+    task = {"id": 7, "data": data, "annotations": [{"result": [{**size, **region} for region in regions]}]}
+    file.write_text(json.dumps([task]))
+    images = [Image(np.zeros((20, 40, 3), np.uint8), name=name) for name in names]
+    return [list(prompts.labels) for prompts in LabelStudioSource(str(file), "boxes").prompts(images)]
+
+
+def box(label: str, **more: Any) -> dict[str, Any]:
+    value = {"x": 25, "y": 50, "width": 50, "height": 25, "rotation": 0, "rectanglelabels": [label]}
+    return {"id": label, "type": "rectanglelabels", "value": value, **more}
+
+
+UPLOAD = "/data/upload/1/e3ff204d-"
+A, B = f"{UPLOAD}a.png", f"{UPLOAD}b.png"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"title": "A cup", "image": A},
+        {"id": "17", "note": "see a.pdf", "image": A},
+        {"image": A, "title": "x"},
+        {"meta": {"author": "me"}, "image": "/ls" + A},
+        {"photo": {"url": A}},
+        {"image": "a.png"},
+        {"image": "http://localhost:8080" + A},
+        {"image": "s3://bucket/a.png"},
+        {"image": "a"},
+    ],
+)
+def test_the_image_is_found_among_the_other_columns(tmp_path: Path, data: dict[str, Any]) -> None:
+    name = "a" if data.get("image") == "a" else "a.png"
+    assert found(tmp_path, data, box("cup"), names=(name,)) == [["cup"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "first", "second"),
+    [
+        ({"left": A, "right": B}, {"to_name": "left"}, {"to_name": "right"}),
+        ({"text": "x", "left": {"url": A}, "right": {"url": B}}, {"to_name": "left"}, {"to_name": "right"}),
+        ({"pages": [A, B]}, {"item_index": 0}, {"item_index": 1}),
+        ({"pages": [A, B]}, {}, {"item_index": 1}),
+        ({"cover": A, "image": [A, B]}, {"item_index": 0}, {"item_index": 1}),
+        ({"document": [{"page": A}, {"page": B}]}, {"to_name": "page_0"}, {"to_name": "page_1"}),
+    ],
+)
+def test_every_region_is_on_the_image_that_it_was_drawn_on(
+    tmp_path: Path, data: dict[str, Any], first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    regions = box("one", **first), box("two", **second)
+    assert found(tmp_path, data, *regions, names=("a.png", "b.png")) == [["one"], ["two"]]
+
+
+def test_a_region_of_which_nobody_can_tell_the_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"region 0: it is on 'img-a'; expected one of the task's images left, right"):
+        found(tmp_path, {"left": A, "right": B}, box("x", to_name="img-a"), box("y", to_name="img-b"), names=("a.png",))
+
+
+def test_a_second_image_that_nobody_drew_on_does_not_matter(tmp_path: Path) -> None:
+    data = {"image": A, "thumbnail": B}
+    assert found(tmp_path, data, box("one", to_name="img"), names=("a.png", "b.png")) == [["one"], []]
+
+
+def test_names_that_uploading_changed_are_found(tmp_path: Path) -> None:
+    data = {"image": f"{UPLOAD}p_1.jpg"}
+    assert found(tmp_path, data, box("one"), names=("p (1).jpg",)) == [["one"]]
+    assert found(tmp_path, {"image": "s3://bucket/p_1.jpg"}, box("one"), names=("p (1).jpg",)) == [[]]
+
+
+def test_labels_of_a_labels_tag_are_read(tmp_path: Path) -> None:
+    shape = box("x", type="rectangle")
+    label = {"id": "x", "type": "labels", "value": {**shape["value"], "labels": ["dog"]}}
+    assert found(tmp_path, {"image": A}, shape, label, names=("a.png",)) == [["dog"]]
