@@ -134,6 +134,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    session.run("lint-imports", "--config", "importlinter-layers.toml")
     session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from samovar.cache import Cache
+from samovar.caching import open_cache
 from samovar.conversion import Converted, convert_prompts
 from samovar.deprecation import renamed_keywords, warn_renamed
 from samovar.embedding import Embedding
@@ -59,7 +60,7 @@ class Runtime:
     Args:
         segmenter: the model.
         name: what to call it in messages and metrics.
-        cache: where embeddings are kept: a `Cache`, or anything that `Cache.open` takes.
+        cache: where embeddings are kept: a `Cache`, or anything that `open_cache` takes.
         memory: bytes that decoding may use beyond the model and its masks; prompts are chunked to fit it.
         converters: prompt sources that answer the kinds of prompt the segmenter does not take (text → boxes, say).
     """
@@ -78,7 +79,7 @@ class Runtime:
             raise InputError(f"memory must be a positive number of bytes; got {memory}")
         self.segmenter = segmenter
         self.name = name
-        self.cache = cache if isinstance(cache, Cache) else Cache.open(cache)
+        self.cache = cache if isinstance(cache, Cache) else open_cache(cache)
         self.memory = memory
         self.converters = tuple(converters)
         self._takes = segmenter.prompt_kinds  # once: asked for every prompt
