@@ -60,7 +60,7 @@ class Runtime:
     Args:
         segmenter: the model.
         name: what to call it in messages and metrics.
-        cache: where embeddings are kept: a `Cache`, or anything that `open_cache` takes.
+        cache: where embeddings are kept: a `Cache`, or anything that `Cache.open` takes.
         memory: bytes that decoding may use beyond the model and its masks; prompts are chunked to fit it.
         converters: prompt sources that answer the kinds of prompt the segmenter does not take (text → boxes, say).
     """
