@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import ImageFont
 
 import samovar
 from samovar import Image, Masks, Prompts
@@ -24,7 +25,7 @@ from samovar_adapters.inpaint import text_masks
 from samovar_adapters.ocr import text_mask, to_prompts
 from samovar_adapters.ocr.rapid import RapidText
 from tests.commands import status_of
-from tests.ocr.printed import WORDS, Printed, print_on
+from tests.ocr.printed import WORDS, Line, Printed, print_on
 
 PHOTOS = ("bsdstr__100075", "cocotr__000000000443", "bsdstr__12003", "cocotr__000000000142")
 
@@ -128,6 +129,26 @@ def test_turned_text_gets_points_inside_it(lines: RapidText, data_folder: Path) 
     rows, columns = np.nonzero(ink)
     along = np.polyfit(columns, rows, 1)
     assert np.abs(np.polyval(along, prompts.points[:, 0]) - prompts.points[:, 1]).max() < 15, "on the slanting line"
+
+
+@pytest.mark.parametrize("level", ["words", "characters"])
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_words_lie_where_they_are_whatever_way_round_the_text_is(level: str, turn: int) -> None:
+    """Two words of different lengths on one line, by quarter turns: each is found in its own half of the ink."""
+    line = Line("STATION ROAD", 44, (30, 50), "black", None)
+    flat, ink = print_on(Image(np.full((160, 420, 3), 220, np.uint8)), [line])
+    split = 30 + ImageFont.load_default(44).getlength("STATION ")
+    first = ink.copy()
+    first[:, round(split) :] = False
+    turned = Image(np.ascontiguousarray(np.rot90(flat.pixels, turn)))
+    places = {True: np.rot90(first, turn), False: np.rot90(ink & ~first, turn)}
+    prompts = RapidText(level).prompts([turned])[0]
+    assert "".join(map(letters, prompts.labels)) == "STATIONROAD"
+    for place, (label, box) in enumerate(zip(prompts.labels, prompts.boxes)):
+        x1, y1, x2, y2 = box.round().astype(int)
+        is_first = place < len("STATION") if level == "characters" else label == "STATION"
+        own, other = (places[which][y1:y2, x1:x2].sum() for which in (is_first, not is_first))
+        assert own > 3 * other, label
 
 
 def test_from_the_command_line_a_folder_gets_its_text_masked(printed: list[Printed], tmp_path: Path) -> None:
