@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 import samovar
 from samovar.errors import MissingExtraError
-from samovar_adapters.video.propagate.tracker import PropagateTracker
 from samovar_adapters.video.trackers import DetectionTracker, associators
+from samovar_plugins.propagate.tracker import PropagateTracker
 
 Mask = NDArray[np.bool_]
 Centre = tuple[float, float] | None

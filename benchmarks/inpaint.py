@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from benchmarks.protocol import data_root, pictures
 from samovar.image import Image
-from samovar_adapters.inpaint import ClassicalPainter, Edges, remove
-from samovar_adapters.inpaint.classical import METHODS
+from samovar_adapters.inpaint import MaskMargins, open_inpainter, remove
 
 Pixels = NDArray[np.uint8]
 Bits = NDArray[np.bool_]
 LARGE = 4243, 2828
+METHODS = "patches", "telea", "navier-stokes"
 PEAK = Path("/proc/self/clear_refs")
 
 
@@ -55,11 +55,11 @@ def table(count: int, share: float) -> None:
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in METHODS}
     for pixels, hole in scenes(count, share):
         for name in METHODS:
-            painter = ClassicalPainter(name)
+            inpainter = open_inpainter(name)
             if not rows[name]:
-                remove(pixels, hole, painter, Edges())  # whatever is compiled or loaded at first use
+                remove(pixels, hole, inpainter, MaskMargins())  # whatever is compiled or loaded at first use
             start = time.thread_time()
-            filled = remove(pixels, hole, painter, Edges())
+            filled = remove(pixels, hole, inpainter, MaskMargins())
             rows[name].append((psnr(pixels, filled, hole), texture(pixels, filled, hole), time.thread_time() - start))
     print(f"{'method':<14} {'photos':>6} {'PSNR':>9} {'texture':>8} {'alike':>6} {'ms':>7}")
     for name, found in rows.items():
@@ -116,7 +116,7 @@ def large(megapixels: float) -> None:
     PEAK.write_text("5")  # from here on; see proc(5)
     before = peak()
     start = time.thread_time()
-    remove(pixels, hole, edges=Edges())
+    remove(pixels, hole, margins=MaskMargins())
     seconds = time.thread_time() - start
     print(f"hole of {megapixels:>4.1f} MP: {seconds:>5.1f} s, +{(peak() - before) / 1024:.0f} MiB", flush=True)
 

@@ -22,7 +22,7 @@ from samovar_adapters.video.checkpoint import Checkpoint
 from samovar_adapters.video.following import follow
 from samovar_adapters.video.frames import Frame
 from samovar_adapters.video.outputs import MotsText, Numbering
-from samovar_adapters.video.propagate.tracker import PropagateTracker
+from samovar_plugins.propagate.tracker import PropagateTracker
 
 WIDTH, HEIGHT = 96, 64
 RADIUS = 9

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 import samovar
 from benchmarks.davis import contour_accuracy, region_similarity
-from samovar_adapters.video.propagate.tracker import PropagateTracker
-from samovar_adapters.video.propagate.view import flow_between
+from samovar_plugins.propagate.tracker import PropagateTracker
+from samovar_plugins.propagate.view import flow_between
 
 Mask = NDArray[np.bool_]
 ROWS = ("first mask frozen", "flow-warped only", "from mask", "from box", "from one click")

@@ -15,7 +15,7 @@ from samovar import Image, Prompts
 from samovar.errors import InputError, MissingExtraError, PromptError
 from samovar.testing import PromptSourceTests
 from samovar.types import Kind
-from samovar_adapters.faces.source import HaarFaces
+from samovar_plugins.faces.haar import HaarFaces
 
 
 @pytest.fixture

@@ -16,23 +16,33 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompts
 from samovar.errors import InputError, MaskError, UnknownNameError
+from samovar.inpainting import Inpainter, MaskedImage
+from samovar.testing import InpainterTests
 from samovar_adapters.inpaint import (
-    ClassicalPainter,
-    Edges,
+    MaskMargins,
+    Region,
     as_masks,
     cut_out,
     edit_text,
     move,
+    open_inpainter,
     remove,
     replace_background,
     text_masks,
 )
-from samovar_adapters.inpaint.painter import Picture
-from samovar_adapters.inpaint.patches import _inward
-from samovar_adapters.inpaint.region import Region
-from samovar_adapters.inpaint.window import window_around, working_size
+from samovar_adapters.inpaint.repainting import window_around, working_size
+from samovar_plugins.patches.inpainter import inward_weights
 
 SIDES = st.integers(64, 1333)
+
+
+@pytest.mark.parametrize("inpainter", ["patches", "telea", "navier-stokes"], indirect=True)
+class TestInpainters(InpainterTests):
+    side = 64  # wide enough for patches to find some
+
+    @pytest.fixture
+    def inpainter(self, request: pytest.FixtureRequest) -> Inpainter:
+        return open_inpainter(request.param)
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -55,19 +65,19 @@ def boxes(width: int, height: int, *given: tuple[int, int, int, int]) -> np.ndar
     height=SIDES,
     corner=st.tuples(st.floats(0, 0.9), st.floats(0, 0.9)),
     sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    edges=st.builds(Edges, dilate=st.integers(0, 9), feather=st.integers(0, 9), each=st.booleans()),
+    margins=st.builds(MaskMargins, dilate=st.integers(0, 9), feather=st.integers(0, 9), each=st.booleans()),
 )
 def test_pixels_away_from_the_masks_are_bit_identical_at_every_size(
-    width: int, height: int, corner: tuple[float, float], sides: tuple[int, int], edges: Edges
+    width: int, height: int, corner: tuple[float, float], sides: tuple[int, int], margins: MaskMargins
 ) -> None:
     x, y = int(corner[0] * width), int(corner[1] * height)
     masks = boxes(width, height, (x, y, x + sides[0], y + sides[1]))
     image = noise(width, height)
-    result = remove(image, masks, edges=edges)
+    result = remove(image, masks, margins=margins)
     ys, xs = np.mgrid[:height, :width]
     x2, y2 = min(width, x + sides[0]) - 1, min(height, y + sides[1]) - 1
     distance = np.hypot(np.maximum(0, np.maximum(x - xs, xs - x2)), np.maximum(0, np.maximum(y - ys, ys - y2)))
-    far = distance > edges.dilate + edges.feather + 1e-3
+    far = distance > margins.dilate + margins.feather + 1e-3
     assert result.shape == image.shape
     assert np.array_equal(result[far], image[far])
 
@@ -94,8 +104,8 @@ def test_no_masks_give_a_copy() -> None:
 def test_masks_one_by_one_or_together_cover_the_same_pixels() -> None:
     image = noise(100, 80)
     masks = boxes(100, 80, (5, 5, 25, 25), (60, 40, 90, 70))
-    together = remove(image, masks, edges=Edges(dilate=2))
-    apart = remove(image, masks, edges=Edges(dilate=2, each=True))
+    together = remove(image, masks, margins=MaskMargins(dilate=2))
+    apart = remove(image, masks, margins=MaskMargins(dilate=2, each=True))
     kept = (boxes(100, 80, (3, 3, 27, 27), (58, 38, 92, 72)) == 0).all(axis=0)
     for result in (together, apart):
         assert np.array_equal(result[kept], image[kept])
@@ -151,11 +161,28 @@ def test_masks_that_cannot_be_used_are_refused_in_one_line(masks: np.ndarray, sa
     assert "\n" not in str(refused.value)
 
 
-def test_impossible_edges_and_methods_are_refused() -> None:
+def test_impossible_margins_and_methods_are_refused() -> None:
     with pytest.raises(InputError, match="dilate"):
-        Edges(dilate=-1)
+        MaskMargins(dilate=-1)
     with pytest.raises(UnknownNameError, match="telea"):
-        ClassicalPainter("telia")
+        open_inpainter("telia")
+    with pytest.raises(InputError, match="patches takes no strength"):
+        open_inpainter("patches", strength=1)
+    with pytest.raises(InputError, match="takes no argument"):
+        open_inpainter("patches=5")
+
+
+def test_old_names_still_work_for_a_release() -> None:
+    import samovar_adapters.inpaint as names
+
+    with pytest.warns(DeprecationWarning, match="MaskMargins"):
+        assert names.Edges is MaskMargins
+    with pytest.warns(DeprecationWarning, match="open_inpainter"):
+        painter = names.ClassicalPainter("telea")
+    image, mask = noise(60, 40), boxes(60, 40, (10, 10, 20, 20))
+    with pytest.warns(DeprecationWarning, match="margins="):
+        old = remove(image, mask, painter, edges=MaskMargins())  # type: ignore[call-arg]
+    assert np.array_equal(old, remove(image, mask, open_inpainter("telea"), MaskMargins()))
 
 
 # ---------------------------------------------------------------------------------------------- geometry
@@ -199,7 +226,7 @@ def test_a_region_fades_out_over_its_feather() -> None:
 def test_a_moved_object_lies_where_it_was_moved_to() -> None:
     image = np.full((100, 150, 3), 90, np.uint8)
     image[20:40, 30:60] = (255, 0, 0)
-    moved = move(image, boxes(150, 100, (30, 20, 60, 40)), (50, 30), edges=Edges(dilate=2))
+    moved = move(image, boxes(150, 100, (30, 20, 60, 40)), (50, 30), margins=MaskMargins(dilate=2))
     assert (moved[50:70, 80:110] == (255, 0, 0)).all()
     assert np.abs(moved[20:40, 30:60].astype(int) - 90).max() < 10
 
@@ -318,7 +345,7 @@ def test_patches_continue_texture_that_interpolation_smears() -> None:
     torn[hole[0]] = 255
 
     def error(method: str) -> float:
-        mended = remove(torn, hole, ClassicalPainter(method), Edges())
+        mended = remove(torn, hole, open_inpainter(method), MaskMargins())
         return float(np.abs(mended[hole[0]].astype(int) - fabric[hole[0]]).mean())
 
     assert error("patches") < 10
@@ -338,13 +365,13 @@ def test_rough_surfaces_stay_rough(width: int, height: int) -> None:
     )
     y, x = height * 3 // 4, width // 2
     hole = boxes(width, height, (x - width // 10, y - height // 10, x + width // 10, y + height // 10))
-    filled = remove(image, hole, edges=Edges())
+    filled = remove(image, hole, margins=MaskMargins())
     inside = np.s_[y - height // 12 : y + height // 12, x - width // 12 : x + width // 12]
     assert 0.7 < roughness(filled[inside]) / roughness(image[inside]) < 1.2
 
 
 def test_the_middle_of_the_largest_hole_still_has_a_weight() -> None:
-    weights = _inward(boxes(1000, 1000, (2, 2, 998, 998))[0])
+    weights = inward_weights(boxes(1000, 1000, (2, 2, 998, 998))[0])
     assert weights.min() > 1e-20  # what is left below is for how well patches fit
     assert weights[500, 500] < weights[60, 60] < weights[2, 2]
 
@@ -353,7 +380,7 @@ def test_light_that_falls_off_has_no_seams() -> None:
     y, x = np.mgrid[:120, :160]
     image = np.repeat((60 + x * 0.6 + y * 0.4)[..., None], 3, axis=2).round().astype(np.uint8)
     hole = boxes(160, 120, (60, 40, 100, 80))
-    filled = remove(image, hole, edges=Edges()).astype(int)
+    filled = remove(image, hole, margins=MaskMargins()).astype(int)
     assert np.abs(filled - image)[hole[0]].mean() < 4
     for axis in (0, 1):
         assert np.abs(np.diff(filled, axis=axis)).max() <= 6
@@ -361,7 +388,7 @@ def test_light_that_falls_off_has_no_seams() -> None:
 
 def test_patches_do_the_same_again_and_at_the_edge_of_the_image() -> None:
     fabric, hole = stripes(120, 90), boxes(120, 90, (100, 60, 120, 90))
-    first, again = (remove(fabric, hole, edges=Edges()) for _ in range(2))
+    first, again = (remove(fabric, hole, margins=MaskMargins()) for _ in range(2))
     assert np.array_equal(first, again)
     assert np.abs(first.astype(int) - fabric)[hole[0]].mean() < 5
 
@@ -371,7 +398,7 @@ def test_an_image_that_is_all_hole_or_nearly_so_is_still_filled(method: str) -> 
     for spared in (0, 1, 5):
         hole = np.ones((40, 50), bool)
         hole[:spared, :spared] = False
-        assert remove(noise(50, 40), hole, ClassicalPainter(method), Edges()).shape == (40, 50, 3)
+        assert remove(noise(50, 40), hole, open_inpainter(method), MaskMargins()).shape == (40, 50, 3)
 
 
 # ---------------------------------------------------------------------------------------------- backgrounds
@@ -395,9 +422,9 @@ def test_a_painted_background_sees_the_whole_image() -> None:
     class Green:
         native, multiple, batch = None, 1, 1
 
-        def paint(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
-            seen.extend(picture.pixels.shape for picture in pictures)
-            return [np.full_like(picture.pixels, (0, 255, 0)) for picture in pictures]
+        def paint(self, images: Sequence[MaskedImage]) -> list[np.ndarray]:
+            seen.extend(image.pixels.shape for image in images)
+            return [np.full_like(image.pixels, (0, 255, 0)) for image in images]
 
     result = replace_background(image, mask, Green(), feather=0)
     assert seen == [(60, 90, 3)]

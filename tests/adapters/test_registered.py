@@ -9,10 +9,14 @@ import pytest
 
 from samovar.cli.main import main
 from samovar.plugins import (
+    InpainterSpec,
     MaskSinkSpec,
     PromptSourceSpec,
+    TrackerSpec,
+    list_inpainters,
     list_mask_sinks,
     list_prompt_sources,
+    list_trackers,
     resolve,
 )
 
@@ -23,17 +27,26 @@ SOURCES = ["faces", "instances", "mmdet", "mmocr", "rapidocr", "tesseract"] + [
 ]
 
 
-def ours() -> list[MaskSinkSpec | PromptSourceSpec]:
-    specs: list[MaskSinkSpec | PromptSourceSpec] = [*list_mask_sinks(), *list_prompt_sources()]
-    return [spec for spec in specs if spec.target.startswith("samovar_adapters.")]
+Registered = MaskSinkSpec | PromptSourceSpec | TrackerSpec | InpainterSpec
 
 
-def test_the_sources_are_there() -> None:
-    assert {spec.name for spec in ours() if isinstance(spec, PromptSourceSpec)} == set(SOURCES)
+def ours() -> list[Registered]:
+    specs: list[Registered] = [*list_mask_sinks(), *list_prompt_sources(), *list_trackers(), *list_inpainters()]
+    return [spec for spec in specs if spec.target.startswith("samovar_")]
+
+
+def names(kind: type) -> set[str]:
+    return {spec.name for spec in ours() if isinstance(spec, kind)}
+
+
+def test_what_people_name_is_there() -> None:
+    assert names(PromptSourceSpec) == set(SOURCES)
+    assert names(TrackerSpec) == {"propagate", "detections"}
+    assert names(InpainterSpec) == {"patches", "telea", "navier-stokes", "diffusers"}
 
 
 @pytest.mark.parametrize("spec", ours(), ids=lambda spec: f"{spec.noun} {spec.name}")
-def test_every_target_is_there(spec: MaskSinkSpec | PromptSourceSpec) -> None:
+def test_every_target_is_there(spec: Registered) -> None:
     assert callable(resolve(spec))
 
 
@@ -52,7 +65,7 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-LIST = "from samovar.plugins import list_mask_sinks, list_prompt_sources; list_mask_sinks(); list_prompt_sources()"
+LIST = "from samovar.plugins import *; list_mask_sinks(); list_prompt_sources(); list_trackers(); list_inpainters()"
 USE = "from samovar.plugins import find_mask_sink, resolve; resolve(find_mask_sink('png'))"
 
 

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from samovar import Masks
 from samovar.cli.main import cli
 from samovar.errors import InputError
-from samovar_adapters.inpaint.region import Region
+from samovar_adapters.inpaint import Region
 from tests.diffusion.tiny import safety_checker, sd15
 
 SPOON = ["--box", "325,215,408,327"]

@@ -16,8 +16,8 @@ from PIL import Image as Pillow
 from samovar import Masks
 from samovar.errors import Cancelled, DeviceError, InputError, MaskError, SamovarError, WeightsError
 from samovar_adapters.diffusers import inpaint, inpaint_batch, load_pipeline
-from samovar_adapters.diffusers.signature import Signature
-from samovar_adapters.inpaint import Edges
+from samovar_adapters.diffusers.pipeline import Signature
+from samovar_adapters.inpaint import MaskMargins
 from tests.diffusion.tiny import BUILDERS, SIDE, flux_fill, safety_checker
 
 FAMILIES = list(BUILDERS)
@@ -83,8 +83,8 @@ def test_every_size_comes_back_at_its_size(
     image = scene(width, height)
     x1, y1 = int(x * width), int(y * height)
     mask = box_mask(width, height, x1, y1, x1 + 25, y1 + 18)
-    edges = Edges(dilate=grow, feather=grow // 2)
-    result = inpaint(pipelines["sd15"], image, mask, seed=0, edges=edges, num_inference_steps=1)
+    margins = MaskMargins(dilate=grow, feather=grow // 2)
+    result = inpaint(pipelines["sd15"], image, mask, seed=0, margins=margins, num_inference_steps=1)
     reach = grow + grow // 2
     far = ~box_mask(width, height, max(0, x1 - reach), max(0, y1 - reach), x1 + 25 + reach, y1 + 18 + reach)
     assert result.shape == image.shape
@@ -114,7 +114,7 @@ def test_what_is_painted_comes_from_the_pipeline_itself(family: str, pipelines: 
         image,
         mask,
         None if family == "kandinsky22" else "a cat",
-        edges=Edges(whole=True),
+        margins=MaskMargins(whole=True),
         seed=5,
         **needed(family),
         **extra,
@@ -148,8 +148,8 @@ def test_no_masks_one_and_many(pipelines: dict[str, Any]) -> None:
     masks = np.stack([box_mask(200, 120, 10, 10, 40, 40), box_mask(200, 120, 150, 60, 190, 110)])
     call: dict[str, Any] = {"seed": 0, "num_inference_steps": 1}
     assert np.array_equal(inpaint(pipelines["sd15"], image, Masks.empty(200, 120), **call), image)
-    for edges in (Edges(), Edges(each=True)):
-        result = inpaint(pipelines["sd15"], image, masks, edges=edges, **call)
+    for margins in (MaskMargins(), MaskMargins(each=True)):
+        result = inpaint(pipelines["sd15"], image, masks, margins=margins, **call)
         assert np.array_equal(result[~masks.any(axis=0)], image[~masks.any(axis=0)])
         for mask in masks:
             assert (result[mask] != image[mask]).any(axis=1).mean() > 0.9
@@ -315,7 +315,7 @@ def test_a_device_out_of_memory_is_one_line(pipelines: dict[str, Any]) -> None:
 
     hook = pipelines["sd15"].unet.register_forward_pre_hook(run_out)
     try:
-        with pytest.raises(DeviceError, match="ran out of memory on cpu with 1 picture of 64×64 pixels") as failed:
+        with pytest.raises(DeviceError, match="ran out of memory on cpu with 1 image of 64×64 pixels") as failed:
             inpaint(pipelines["sd15"], scene(64, 64), box_mask(64, 64, 2, 2, 60, 60))
     finally:
         hook.remove()

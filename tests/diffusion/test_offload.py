@@ -9,7 +9,7 @@ import pytest
 
 import samovar
 from samovar.errors import InputError
-from samovar_adapters.diffusers.offload import SharedDevice
+from samovar_adapters.diffusers import SharedDevice
 from tests.fakes import FilledBoxes
 
 GIB = 1 << 30

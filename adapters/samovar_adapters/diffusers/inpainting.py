@@ -1,34 +1,40 @@
-"""`inpaint`: masks from anywhere into any diffusers inpainting pipeline."""
+"""`inpaint`: masks from anywhere into any diffusers inpainting pipeline, and room on a device for both."""
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samovar.deprecation import renamed_keywords
 from samovar.errors import InputError, SamovarError
 from samovar.image import Image
-from samovar_adapters.diffusers.painter import DiffusersPainter
-from samovar_adapters.inpaint.masks import MasksLike, as_masks
-from samovar_adapters.inpaint.repainting import Edges, repaint_batch
+from samovar.sizes import parse_bytes
+from samovar_adapters.diffusers.pipeline import DiffusersInpainter
+from samovar_adapters.inpaint import MaskMargins, as_masks, repaint_batch
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike
-    from samovar_adapters.inpaint.painter import Painted
+    from samovar.inpainting import Inpainted
+    from samovar.runtime import Runtime
+    from samovar_adapters.inpaint import MasksLike
 
-__all__ = ["inpaint", "inpaint_batch"]
+__all__ = ["SharedDevice", "inpaint", "inpaint_batch"]
 
 
+@renamed_keywords(edges="margins")
 def inpaint(
     pipeline: Any,
     image: ImageLike,
     masks: MasksLike,
     prompt: str | None = None,
     *,
-    edges: Edges | None = None,
+    margins: MaskMargins | None = None,
     seed: int | None = None,
     size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -47,12 +53,12 @@ def inpaint(
         image: anything `samovar.Image` takes.
         masks: whatever `as_masks` takes, of the image's size; white, True and 1 are repainted.
         prompt: what to paint, if the pipeline takes prompts.
-        edges: how masks are grown, feathered and framed (`Edges`); by default exactly the masks, all at once.
+        margins: how masks are grown, feathered and framed (`MaskMargins`); by default exactly the masks, all at once.
         seed: makes the result repeatable.
         size: the side of the square whose area the pipeline works at; its own if not given.
         progress: called with the step that was just done, and how many there are.
         cancel: set it from another thread to stop after the step at hand; then Cancelled is raised.
-        control: a conditioning picture of the image's size, for ControlNet pipelines.
+        control: a conditioning image of the image's size, for ControlNet pipelines.
         passed: goes to the pipeline as it is: negative_prompt, strength, num_inference_steps, guidance_scale …
 
     Raises:
@@ -67,7 +73,7 @@ def inpaint(
         [image],
         [masks],
         prompt,
-        edges=edges,
+        margins=margins,
         seed=seed,
         size=size,
         progress=progress,
@@ -80,13 +86,14 @@ def inpaint(
     return result
 
 
+@renamed_keywords(edges="margins")
 def inpaint_batch(
     pipeline: Any,
     images: Sequence[ImageLike],
     masks: Sequence[MasksLike],
     prompt: str | Sequence[str] | None = None,
     *,
-    edges: Edges | None = None,
+    margins: MaskMargins | None = None,
     seed: int | None = None,
     size: int | None = None,
     batch: int = 4,
@@ -94,7 +101,7 @@ def inpaint_batch(
     cancel: threading.Event | None = None,
     controls: Sequence[ImageLike] | None = None,
     **passed: Any,
-) -> list[Painted]:
+) -> list[Inpainted]:
     """As `inpaint` for many images: H×W×3 uint8 each, or the SamovarError of one whose result was refused.
 
     Args:
@@ -103,12 +110,12 @@ def inpaint_batch(
 
     Image i is painted with `seed + i`. Raises as `inpaint`, and InputError for sequences of different lengths.
     """
-    pictures = [Image(image) for image in images]
+    opened = [Image(image) for image in images]
     for name, given in (("masks", masks), ("prompt", prompt), ("controls", controls)):
-        if given is not None and not isinstance(given, str) and len(given) != len(pictures):
-            raise InputError(f"expected one of {name} for each of {len(pictures)} images; got {len(given)}")
-    found = [as_masks(part, picture.width, picture.height) for picture, part in zip(pictures, masks)]
-    painter = DiffusersPainter(
+        if given is not None and not isinstance(given, str) and len(given) != len(opened):
+            raise InputError(f"expected one of {name} for each of {len(opened)} images; got {len(given)}")
+    found = [as_masks(part, image.width, image.height) for image, part in zip(opened, masks)]
+    inpainter = DiffusersInpainter(
         pipeline,
         prompt=prompt,
         seed=seed,
@@ -116,18 +123,93 @@ def inpaint_batch(
         batch=batch,
         progress=progress,
         cancel=cancel,
-        control=None if controls is None else _controls(pictures, controls),
+        control=None if controls is None else _controls(opened, controls),
         passed=passed,
     )
-    return repaint_batch([picture.pixels for picture in pictures], found, painter, edges or Edges(), cancel=cancel)
+    return repaint_batch([image.pixels for image in opened], found, inpainter, margins or MaskMargins(), cancel=cancel)
 
 
-def _controls(pictures: Sequence[Image], controls: Sequence[ImageLike]) -> list[Image]:
+def _controls(images: Sequence[Image], controls: Sequence[ImageLike]) -> list[Image]:
     shown = [Image(control) for control in controls]
-    for picture, control in zip(pictures, shown):
-        if (picture.width, picture.height) != (control.width, control.height):
+    for image, control in zip(images, shown):
+        if (image.width, image.height) != (control.width, control.height):
             raise InputError(
-                f"expected a control picture of the image's {picture.width}×{picture.height} pixels; "
+                f"expected a control image of the image's {image.width}×{image.height} pixels; "
                 f"got {control.width}×{control.height}; resize it"
             )
     return shown
+
+
+class SharedDevice:
+    """A segmenter and a diffusion pipeline that share one device's memory. Any number of threads may use it.
+
+    While a pipeline runs and less than `budget` is free, the segmenter is dropped; it is loaded again when it is next
+    asked for. Its embeddings stay in the cache, so an image that was segmented before is not encoded again. Ask for
+    `runtime()` every time: one that is kept elsewhere keeps its memory, too.
+
+    Args:
+        load: makes the runtime, as `lambda: samovar.load(…)`; give it a cache that outlives it.
+        device: "cuda", "cuda:1"; the memory of anything else is not watched.
+        budget: bytes that a pipeline's run needs free ("12GB" works too).
+        free: bytes that are free on the device; asks torch if not given.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Runtime],
+        *,
+        device: str = "cuda",
+        budget: int | str = "8GB",
+        free: Callable[[], int] | None = None,
+    ) -> None:
+        self.budget = budget if isinstance(budget, int) else parse_bytes(budget)
+        if self.budget < 0:
+            raise InputError(f"budget must be a number of bytes, 0 or more; got {budget!r}")
+        self._load, self._device = load, device
+        self._free = free or (lambda: _free_bytes(device))
+        self._runtime: Runtime | None = None
+        self._lock = threading.RLock()
+        self.dropped = 0
+        """How often the segmenter had to leave."""
+
+    @property
+    def segmenter_loaded(self) -> bool:
+        """Whether the segmenter is there now."""
+        return self._runtime is not None
+
+    def runtime(self) -> Runtime:
+        """The segmenter's runtime, loaded if it is not there. Waits while a pipeline runs that it had to leave for."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self._load()
+            return self._runtime
+
+    @contextmanager
+    def diffusion(self) -> Iterator[None]:
+        """Run a pipeline inside: `with shared.diffusion(): inpaint(…)`."""
+        with self._lock:
+            if self._runtime is not None and self._free() < self.budget:
+                self._runtime.cache.close()
+                self._runtime = None
+                self.dropped += 1
+                _release(self._device)
+            yield
+
+
+def _free_bytes(device: str) -> int:
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return 1 << 62
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return free
+
+
+def _release(device: str) -> None:
+    """Have torch hand freed memory back, so that the pipeline's allocations find it."""
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda") and torch.cuda.is_available():
+        with torch.cuda.device(torch.device(device)):
+            torch.cuda.empty_cache()

@@ -25,7 +25,7 @@ from transformers import ImageProcessingMixin
 from samovar.errors import InputError, MaskError
 from samovar.loading import load
 from samovar.prompts import Prompt
-from samovar_adapters.inpaint.region import Region
+from samovar_adapters.inpaint import Region
 
 if TYPE_CHECKING:
     from samovar.runtime import Runtime
@@ -83,10 +83,10 @@ class ClickToMask(ModularPipelineBlocks):  # type: ignore[misc]
     def inputs(self) -> list[Any]:
         """The image, the prompt of the mask, and how its mask is grown."""
         return [
-            InputParam("image", required=True, description="The picture: anything samovar.Image takes."),
-            InputParam("points", description="N×2 clicks (x, y), in pixels of the picture."),
+            InputParam("image", required=True, description="The image: anything samovar.Image takes."),
+            InputParam("points", description="N×2 clicks (x, y), in pixels of the image."),
             InputParam("point_labels", description="N labels, 1 for the object and 0 for the background."),
-            InputParam("box", description="x1 y1 x2 y2 in pixels of the picture."),
+            InputParam("box", description="x1 y1 x2 y2 in pixels of the image."),
             InputParam("dilate", default=0, description="Pixels that the mask grows by."),
         ]
 

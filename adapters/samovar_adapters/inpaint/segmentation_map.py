@@ -1,4 +1,4 @@
-"""A picture of masks in flat colours, as segmentation ControlNets and EditAnything are conditioned on."""
+"""An image of masks in flat colours, as segmentation ControlNets and EditAnything are conditioned on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def segmentation_map(masks: Masks) -> NDArray[np.uint8]:
     """H×W×3 uint8 RGB: every mask in a colour of its own, smaller ones over larger ones; black where there is none.
 
     Deterministic: a mask's colour follows from its rank by area and then by box, so neither the order of the masks nor
-    the run changes the picture.
+    the run changes the image.
     """
-    picture = np.zeros((masks.height, masks.width, 3), np.uint8)
+    canvas = np.zeros((masks.height, masks.width, 3), np.uint8)
     keys = [(-int(area), *box) for area, box in zip(masks.areas, masks.boxes.tolist())]
     for rank, index in enumerate(sorted(range(len(masks)), key=keys.__getitem__)):
         crop, x, y = next(masks[index].crops())
-        picture[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = _colour(rank)
-    return picture
+        canvas[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = _colour(rank)
+    return canvas
 
 
 def _colour(rank: int) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Words in a picture, gone or replaced."""
+"""Words in an image, gone or replaced."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from samovar.deprecation import renamed_keywords
 from samovar.image import Image
+from samovar.inpainting import Inpainter
 from samovar.masks import Masks
-from samovar_adapters.inpaint.classical import ClassicalPainter
-from samovar_adapters.inpaint.painter import Painter
-from samovar_adapters.inpaint.repainting import Edges, repaint
+from samovar_adapters.inpaint.repainting import MaskMargins, open_inpainter, repaint
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike
@@ -69,27 +69,29 @@ def _letters(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found if plausible else np.ones_like(found)
 
 
+@renamed_keywords(painter="inpainter", edges="margins")
 def edit_text(
     image: ImageLike,
     masks: Masks,
     replacement: str | None = None,
-    painter: Painter | None = None,
-    edges: Edges | None = None,
+    inpainter: Inpainter | None = None,
+    margins: MaskMargins | None = None,
 ) -> NDArray[np.uint8]:
     """The image without the text that `masks` mark, or with other words in its place: H×W×3 uint8 RGB.
 
     Args:
         masks: one a piece of text, as `text_masks` gives.
         replacement: words to set in every piece's box, level, in the colour that its letters had and in Pillow's own
-            typeface; none to leave the place empty. With a diffusion painter, have its prompt say the words instead.
-        painter: what fills the place; patches of the surroundings if not given.
-        edges: by default grown by 3 pixels for soft edges and shadows of letters.
+            typeface; none to leave the place empty. With a diffusion model, have its prompt say the words instead.
+        inpainter: what fills the place; patches of the surroundings if not given.
+        margins: by default grown by 3 pixels for soft edges and shadows of letters.
     """
-    picture = Image(image)
-    result = repaint(picture.pixels, masks, painter or ClassicalPainter(), edges or Edges(dilate=3, feather=1))
+    image = Image(image)
+    margins = margins or MaskMargins(dilate=3, feather=1)
+    result = repaint(image.pixels, masks, inpainter or open_inpainter(), margins)
     if replacement:
         for box in masks.boxes.astype(int).tolist():
-            _write(result, replacement, box, _ink(picture.pixels, result, box))
+            _write(result, replacement, box, _ink(image.pixels, result, box))
     return result
 
 

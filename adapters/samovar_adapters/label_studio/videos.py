@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samovar.errors import PromptError
+from samovar.errors import InputError, PromptError
 from samovar.prompts import Prompt, Prompts
+from samovar.tracking import EditableTracker
 from samovar_adapters.label_studio.client import Client
 from samovar_adapters.label_studio.config import Video
 from samovar_adapters.label_studio.prompts import labels_of, rectangle_prompt
@@ -263,6 +264,8 @@ def follow_video(
             else:
                 masks = masks if frame is shown else tracker.step(frame.image)
                 if len(prompts):
+                    if not isinstance(tracker, EditableTracker):
+                        raise InputError(f"{runtime.name} follows only what it starts with; keep to one key frame")
                     masks = tracker.add(prompts)
             shown = frame
             found.add(number, masks)

@@ -16,7 +16,7 @@ import numpy as np
 
 from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
-from samovar.tracking import Snapshot, Tracker
+from samovar.tracking import ResumableTracker, Snapshot
 from samovar_adapters.formats import check_folder, write_whole
 from samovar_adapters.video.outputs import GrowingFile
 
@@ -70,13 +70,13 @@ class Checkpoint:
         """The masks of a frame before `done`."""
         return from_line(self._kept[number])
 
-    def restore(self, tracker: Tracker) -> None:
+    def restore(self, tracker: ResumableTracker) -> None:
         """Bring the tracker to where it was after `done` frames."""
         own = ("job", "frames")
         tracker.restore({name: array for name, array in self._snapshot.items() if name not in own})
         self._snapshot, self._kept = {}, []
 
-    def add(self, masks: Masks, tracker: Tracker) -> None:
+    def add(self, masks: Masks, tracker: ResumableTracker) -> None:
         """One more frame is tracked. Raises SamovarError when the disk takes no more."""
         self._file.write(to_line(masks))
         self.done += 1

@@ -19,6 +19,14 @@ from samovar.cli.options import (
 __all__ = ["track"]
 
 
+def _complete_engine(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from samovar.plugins import list_trackers
+
+    return [
+        name for name in ("auto", "memory", *(spec.name for spec in list_trackers())) if name.startswith(incomplete)
+    ]
+
+
 @click.command()
 @click.argument("video", metavar="VIDEO|FOLDER|camera:N|-", type=click.Path())
 @prompt_options
@@ -35,10 +43,12 @@ __all__ = ["track"]
 )
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "memory", "propagate", "detections"]),
     default="auto",
     show_default=True,
-    help="memory: the model's own; propagate: any model's masks moved along; detections: --source in every frame.",
+    metavar="NAME",
+    shell_complete=_complete_engine,
+    help="memory: the model's own; propagate: any model's masks moved along; detections: --source in every frame; "
+    "or what a plugin brings.",
 )
 @click.option(
     "--out", "-o", type=click.Path(), metavar="VIDEO", help="The video with the masks drawn in, such as overlay.mp4."
@@ -74,6 +84,4 @@ def track(video: str, prompts: PromptArguments, **given: Any) -> int:
         raise click.UsageError("--every asks a --source or a --text again; there is none")
     if given["at"] and given["checkpoint"]:
         raise click.UsageError("--at follows in two directions, which keeps no --checkpoint; leave one of them out")
-    if given["at"] and given["engine"] == "detections":
-        raise click.UsageError("--at is for what is followed from one frame; engine detections asks in every frame")
     return run(video, prompts.of_one_image() if prompts else None, **given)

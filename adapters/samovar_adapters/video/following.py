@@ -9,18 +9,19 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+from samovar.deprecation import renamed_keywords
 from samovar.errors import InputError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.protocols import PromptSource
 from samovar.runtime import Runtime
-from samovar.tracking import Tracker
+from samovar.tracking import EditableTracker, ResumableTracker, Tracker
 from samovar_adapters.video.checkpoint import Checkpoint, from_line, to_line
 from samovar_adapters.video.frames import Frame
 from samovar_adapters.video.outputs import TrackSink
 
-__all__ = ["Earlier", "Starter", "follow", "follow_back"]
+__all__ = ["BackwardMasks", "Initialiser", "follow", "follow_back"]
 
 _KNOWN = 0.5  # of a find's area inside what is already followed, above which it is nothing new
 _AROUND = 8.0  # times its area: what is larger is what a find may stand in front of, such as a meadow
@@ -29,23 +30,24 @@ _SMALLEST = 0.0005  # of the frame
 _NO_FRAMES = "no frames to follow anything through; name another video"
 
 
+@renamed_keywords(starter="initialiser")
 def follow(
     frames: Iterable[Frame],
     tracker: Tracker,
-    starter: Starter | PromptsLike,
+    initialiser: Initialiser | PromptsLike,
     sinks: Sequence[TrackSink] = (),
     *,
     every: int | None = None,
     checkpoint: Checkpoint | None = None,
-    earlier: Earlier | None = None,
+    earlier: BackwardMasks | None = None,
 ) -> Generator[tuple[Frame, Masks]]:
     """One frame and its masks after another, each already in every sink. The sinks are closed, whatever happens.
 
     Args:
         frames: in order; only those that are worked on are in memory.
-        starter: what to follow: prompts for the first frame that `earlier` does not have, or a `Starter`, which may
-            also find what enters later.
-        every: let the starter look for new objects every so many frames.
+        initialiser: what to follow: prompts for the first frame that `earlier` does not have, or an `Initialiser`,
+            which may also find what enters later.
+        every: let the initialiser look for new objects every so many frames.
         checkpoint: keeps the progress; frames that it already has are not tracked again.
         earlier: the masks of the frames before the one that the prompts are for, from `follow_back`.
 
@@ -53,6 +55,9 @@ def follow(
         InputError: no frames, or frames of several sizes.
         PromptError: a prompt that finds nothing.
     """
+    resumable = tracker if isinstance(tracker, ResumableTracker) else None
+    if checkpoint is not None and resumable is None:
+        raise InputError(f"{type(tracker).__name__} cannot be saved; leave checkpoint out")
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(closing(sink))
@@ -60,25 +65,18 @@ def follow(
             stack.enter_context(closing(checkpoint))
         started = False
         for frame in frames:
-            if checkpoint is not None and frame.number < checkpoint.done and not started:
+            if checkpoint and resumable and frame.number < checkpoint.done and not started:
                 masks = checkpoint.masks(frame.number)
                 if frame.number == checkpoint.done - 1:
-                    checkpoint.restore(tracker)
+                    checkpoint.restore(resumable)
                     started = True
             elif earlier is not None and frame.number in earlier:
                 masks = earlier.masks(frame.number)
             else:
-                if not started:
-                    masks = tracker.start(frame.image, _first(starter, frame))
-                    started = True
-                else:
-                    masks = tracker.step(frame.image)
-                    if every and frame.number % every == 0 and isinstance(starter, Starter):
-                        entered = starter.entered(frame.image, masks[np.flatnonzero(masks.areas)])
-                        if len(entered):
-                            masks = tracker.add(entered)
-                if checkpoint is not None:
-                    checkpoint.add(masks, tracker)
+                masks = _tracked(frame, tracker, initialiser, every, first=not started)
+                started = True
+                if checkpoint and resumable:
+                    checkpoint.add(masks, resumable)
             for sink in sinks:
                 sink.write(frame, masks)
             yield frame, masks
@@ -86,12 +84,27 @@ def follow(
             raise InputError(_NO_FRAMES)
 
 
-def _first(starter: Starter | PromptsLike, frame: Frame) -> PromptsLike:
-    return starter.first(frame.image) if isinstance(starter, Starter) else starter
+def _tracked(
+    frame: Frame, tracker: Tracker, initialiser: Initialiser | PromptsLike, every: int | None, *, first: bool
+) -> Masks:
+    if first:
+        return tracker.start(frame.image, _first(initialiser, frame))
+    masks = tracker.step(frame.image)
+    if every and frame.number % every == 0 and isinstance(initialiser, Initialiser):
+        entered = initialiser.entered(frame.image, masks[np.flatnonzero(masks.areas)])
+        if len(entered):
+            if not isinstance(tracker, EditableTracker):
+                raise InputError(f"{type(tracker).__name__} takes no objects on the way; leave every out")
+            return tracker.add(entered)
+    return masks
+
+
+def _first(initialiser: Initialiser | PromptsLike, frame: Frame) -> PromptsLike:
+    return initialiser.first(frame.image) if isinstance(initialiser, Initialiser) else initialiser
 
 
 @dataclass(frozen=True)
-class Starter:
+class Initialiser:
     """Says what to follow.
 
     Attributes:
@@ -139,7 +152,7 @@ def _as_prompts(masks: Masks) -> Prompts:
     return Prompts.of([Prompt(mask=mask, label=mask.labels[0]) for mask in masks if mask.areas[0]])
 
 
-class Earlier:
+class BackwardMasks:
     """The masks of a video's first frames, found last first. They lie in a temporary file and not in memory."""
 
     def __init__(self) -> None:
@@ -164,8 +177,9 @@ class Earlier:
         self._file.close()
 
 
+@renamed_keywords(starter="initialiser")
 def follow_back(
-    frames: Iterable[Frame], tracker: Tracker, starter: Starter | PromptsLike, earlier: Earlier
+    frames: Iterable[Frame], tracker: Tracker, initialiser: Initialiser | PromptsLike, earlier: BackwardMasks
 ) -> Generator[Frame]:
     """One frame after another whose masks are now in `earlier`; all but the first, for which the prompts are.
 
@@ -183,7 +197,7 @@ def follow_back(
             earlier.add(frame.number, tracker.step(frame.image))
             yield frame
         else:
-            tracker.start(frame.image, _first(starter, frame))
+            tracker.start(frame.image, _first(initialiser, frame))
             started = True
     if not started:
         raise InputError(_NO_FRAMES)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from PIL import Image as Pillow
 
-from samovar.errors import InputError
+from samovar.errors import InputError, SamovarError
 from samovar.masks import Masks
 from samovar.types import ObjectId
 from samovar_adapters.formats import check_file, check_folder, failure, write_whole
@@ -29,7 +29,13 @@ _MOST = 255  # objects that the byte of a pixel can number
 
 
 class TrackSink(Protocol):
-    """Takes frames with their masks, in order."""
+    """Takes frames with their masks, in order.
+
+    Attributes:
+        problems: what could not be written so far, a line each.
+    """
+
+    problems: list[SamovarError]
 
     def write(self, frame: Frame, masks: Masks) -> None:
         """One frame and the masks of all objects, empty ones included."""
@@ -122,6 +128,7 @@ class _Text(ABC):
 
     def __init__(self, path: Path, numbering: Numbering) -> None:
         check_file(path, self.option)
+        self.problems: list[SamovarError] = []
         self._file, self._numbering = GrowingFile(path), numbering
 
     def write(self, frame: Frame, masks: Masks) -> None:
@@ -175,6 +182,7 @@ class CocoVideo:
 
     def __init__(self, path: Path, name: str, numbering: Numbering) -> None:
         check_file(path, "--masks")
+        self.problems: list[SamovarError] = []
         self._path, self._name, self._numbering = path, name, numbering
         self._tracks: dict[ObjectId, dict[int, tuple[Any, list[float], int]]] = {}
         self._labels: dict[ObjectId, str | None] = {}
@@ -236,6 +244,7 @@ class MaskFolder:
 
     def __init__(self, path: Path, numbering: Numbering) -> None:
         check_folder(path, "--masks")
+        self.problems: list[SamovarError] = []
         self._path, self._numbering = path, numbering
         self._palette = np.vstack([np.zeros((1, 3), np.uint8), colours(_MOST)]).tobytes()
 

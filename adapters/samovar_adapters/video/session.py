@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
@@ -16,17 +16,18 @@ import click
 from tqdm import tqdm
 
 from samovar.errors import Cancelled, InputError
+from samovar.image import Image
 from samovar.loading import load, open_source
 from samovar.masks import Masks
 from samovar.prompts import Prompts, PromptsLike
 from samovar.schema import masks_to_records
-from samovar.tracking import Tracker
+from samovar.tracking import EditableTracker, PrefetchingTracker, ResumableTracker, Tracker
 from samovar_adapters.video.checkpoint import Checkpoint
-from samovar_adapters.video.following import Earlier, Starter, follow, follow_back
+from samovar_adapters.video.following import BackwardMasks, Initialiser, follow, follow_back
 from samovar_adapters.video.frames import Frame, FrameReader, open_frames, read_ahead
 from samovar_adapters.video.outputs import MotText, Numbering, TrackSink, open_masks
 from samovar_adapters.video.overlay import OverlayVideo
-from samovar_adapters.video.trackers import open_tracker
+from samovar_adapters.video.trackers import asks_every_frame, open_tracker
 
 __all__ = ["run"]
 
@@ -51,8 +52,9 @@ def run(
     """Follow what is asked for through `video`; the exit status: 1 if some of it could not be read, else 0."""
     if not (out or masks or mot or as_json):
         raise InputError("nowhere to put the masks; give --out, --masks, --mot or --json")
-    if checkpoint and engine == "detections":
-        raise InputError("engine detections keeps no checkpoint; leave --checkpoint out")
+    asks = asks_every_frame(engine)
+    if at and asks:
+        raise InputError(f"--at is for what is followed from one frame; engine {engine} asks in every frame")
     if at and (video == "-" or video.startswith("camera:")):
         raise InputError(f"--at also follows backwards, which needs a file or a folder; got {video}; leave --at out")
     _check_apart(video, {"--out": out, "--masks": masks, "--mot": mot, "--checkpoint": checkpoint})
@@ -68,23 +70,27 @@ def run(
         }
         asked = None if source in (None, "auto") else open_source(str(source))
         tracker = open_tracker(runtime, engine, asked)
-        starter = Starter(runtime, prompts, asked, everything=source == "auto") if engine != "detections" else ()
+        if checkpoint and not isinstance(tracker, ResumableTracker):
+            raise InputError(f"engine {engine} keeps no checkpoint; leave --checkpoint out")
+        if every and not asks and not isinstance(tracker, EditableTracker):
+            raise InputError(f"engine {engine} takes no objects on the way; leave --every out")
+        initialiser = () if asks else Initialiser(runtime, prompts, asked, everything=source == "auto")
         progress = Checkpoint(Path(checkpoint), job | {"prompts": _digest(prompts)}) if checkpoint else None
         sinks = _sinks(reader, out, masks, mot)
-        earlier = stack.enter_context(closing(Earlier())) if at else None
+        earlier = stack.enter_context(closing(BackwardMasks())) if at else None
         if earlier is not None:
             back = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
-            _follow_back(back, at or 0, tracker, starter, earlier, quiet=quiet)
+            _follow_back(back, at or 0, tracker, initialiser, earlier, quiet=quiet)
         known = progress.done if progress else at or 0
-        ahead = stack.enter_context(closing(read_ahead(reader, tracker.prefetch, known=known)))
-        followed = follow(ahead, tracker, starter, sinks, every=every, checkpoint=progress, earlier=earlier)
+        ahead = stack.enter_context(closing(read_ahead(reader, _hint_of(tracker), known=known)))
+        followed = follow(ahead, tracker, initialiser, sinks, every=every, checkpoint=progress, earlier=earlier)
         try:
             count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:
             if progress is not None:
                 raise
             raise Cancelled("stopped; the outputs end here; with --checkpoint the same command would go on") from error
-    for problem in [*reader.problems, *(line for sink in sinks for line in getattr(sink, "problems", ()))]:
+    for problem in [*reader.problems, *(line for sink in sinks for line in sink.problems)]:
         click.echo(f"samovar: {problem}", err=True)
     if not quiet:
         where = ", ".join(path for path in (out, masks, mot) if path)
@@ -110,17 +116,21 @@ def _follow_back(
     reader: FrameReader,
     at: int,
     tracker: Tracker,
-    starter: Starter | PromptsLike,
-    earlier: Earlier,
+    initialiser: Initialiser | PromptsLike,
+    earlier: BackwardMasks,
     *,
     quiet: bool,
 ) -> None:
     """Fill `earlier` with the masks of the frames before `at`, with progress on standard error."""
     show = not quiet and sys.stderr.isatty()
-    with closing(read_ahead(reader.backwards(at), tracker.prefetch)) as frames:
-        done = follow_back(frames, tracker, starter, earlier)
+    with closing(read_ahead(reader.backwards(at), _hint_of(tracker))) as frames:
+        done = follow_back(frames, tracker, initialiser, earlier)
         for _ in tqdm(done, "backwards", total=at, unit="frame", disable=not show, dynamic_ncols=True):
             pass
+
+
+def _hint_of(tracker: Tracker) -> Callable[[list[Image]], None] | None:
+    return tracker.prefetch if isinstance(tracker, PrefetchingTracker) else None
 
 
 def _sinks(reader: FrameReader, out: str | None, masks: str | None, mot: str | None) -> list[TrackSink]:

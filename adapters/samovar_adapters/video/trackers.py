@@ -12,17 +12,15 @@ import numpy as np
 from samovar.errors import InputError, MissingExtraError, PromptError, UnknownNameError
 from samovar.image import Image
 from samovar.masks import Masks
+from samovar.plugins import find_tracker, list_trackers, resolve
 from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.protocols import PromptSource
 from samovar.runtime import Runtime
-from samovar.tracking import Snapshot, Tracker, VideoSegmenter
-from samovar.types import ObjectId
-from samovar_adapters.video.propagate.tracker import PropagateTracker
+from samovar.tracking import Tracker, VideoSegmenter
 
-__all__ = ["ENGINES", "DetectionTracker", "associators", "open_tracker"]
+__all__ = ["DetectionTracker", "asks_every_frame", "associators", "open_detections", "open_tracker"]
 
-ENGINES = ("auto", "memory", "propagate", "detections")
-
+_OF_MODEL = ("auto", "memory")  # engines that are the model's own, where it has one
 _PATIENCE = 30  # frames that an object may be missed before its id is given up
 _NAMES = {"bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker", "sort": "SORTTracker"}
 
@@ -32,29 +30,43 @@ def open_tracker(runtime: Runtime, engine: str = "auto", detector: PromptSource 
 
     Args:
         engine: "memory": the model's own, which remembers earlier frames; "propagate": masks moved by optical flow and
-            put right by the model, whichever it is; "auto": memory where the model has one; "detections": what
-            `detector` finds in each frame, with ids by association.
-        detector: for "detections".
+            put right by the model, whichever it is; "auto": memory where the model has one, else propagate;
+            "detections": what `detector` finds in each frame, with ids by association; or any tracker that a plugin
+            brings.
+        detector: for "detections" and other trackers that need one.
 
     Raises:
         InputError: the model has no memory of its own, or there is no detector.
         MissingExtraError: "detections" without `trackers` installed.
         UnknownNameError: no engine of that name.
     """
-    if engine not in ENGINES:
-        raise UnknownNameError.among("engine", engine, ENGINES, "see samovar track --help")
-    if engine == "detections":
-        if detector is None:
-            raise InputError("engine detections needs a detector in every frame; name one with --source")
-        return DetectionTracker(runtime, detector)
     segmenter = runtime.segmenter
-    if isinstance(segmenter, VideoSegmenter) and engine != "propagate":
+    if engine in _OF_MODEL and isinstance(segmenter, VideoSegmenter):
         return segmenter.tracker(runtime.cache)
     if engine == "memory":
         raise InputError(
             f"{runtime.name} has no memory of earlier frames; use engine propagate, or a SAM 2 video model"
         )
-    return PropagateTracker(runtime)
+    asks = asks_every_frame(engine)
+    if asks and detector is None:
+        raise InputError(f"engine {engine} needs a detector in every frame; name one with --source")
+    spec = find_tracker("propagate" if engine == "auto" else engine)
+    return resolve(spec)(runtime, source=detector if asks else None)
+
+
+def asks_every_frame(engine: str) -> bool:
+    """Whether this engine follows what a detector finds, and not what prompts ask for. Raises UnknownNameError."""
+    needs = {spec.name: spec.needs_source for spec in list_trackers()} | dict.fromkeys(_OF_MODEL, False)
+    if engine not in needs:
+        raise UnknownNameError.among("engine", engine, [*_OF_MODEL, *sorted(needs)], "see samovar track --help")
+    return needs[engine]
+
+
+def open_detections(runtime: Runtime, /, *, source: PromptSource | None = None) -> DetectionTracker:
+    """The tracker "detections". Raises InputError without a source."""
+    if source is None:
+        raise InputError("tracking by detection needs a source of boxes; give source=")
+    return DetectionTracker(runtime, source)
 
 
 def associators() -> dict[str, Callable[[], Any]]:
@@ -142,26 +154,6 @@ class DetectionTracker:
                 pairs.append((self._ids.setdefault(int(number), len(self._ids) + 1), int(row)))
         return [row for _, row in sorted(pairs)], [ident for ident, _ in sorted(pairs)]
 
-    def add(self, prompts: PromptsLike) -> Masks:
-        """Not possible: raises InputError."""
-        raise InputError("the detector says what is followed; nothing can be added")
-
-    def remove(self, ids: Iterable[ObjectId]) -> None:
-        """Not possible: raises InputError."""
-        raise InputError("the detector says what is followed; nothing can be removed")
-
-    def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
-        """Not possible: raises InputError."""
-        raise InputError("the detector says what is followed; nothing can be corrected")
-
     def prefetch(self, frames: Iterable[Image]) -> None:
-        """See `samovar.tracking.Tracker.prefetch`."""
+        """See `samovar.tracking.PrefetchingTracker.prefetch`."""
         self._runtime.prefetch(frames)
-
-    def snapshot(self) -> Snapshot:
-        """Not possible: raises InputError."""
-        raise InputError("tracking by detection cannot be saved; leave --checkpoint out")
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Not possible: raises InputError."""
-        raise InputError("tracking by detection cannot be restored; leave --checkpoint out")

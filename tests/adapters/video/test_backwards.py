@@ -16,7 +16,8 @@ from pycocotools import mask as coco
 import samovar
 from samovar import Image, Prompt
 from samovar.errors import InputError
-from samovar_adapters.video import Earlier, PropagateTracker, follow, follow_back, open_frames
+from samovar_adapters.video import BackwardMasks, follow, follow_back, open_frames
+from samovar_plugins.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 from tests.adapters.video.files import write_video
 
@@ -83,7 +84,7 @@ def test_an_object_is_followed_to_both_ends(tmp_path: Path) -> None:
     tracker, prompt, earlier = (
         PropagateTracker(samovar.load("default", cache="off")),
         Prompt(box=BOX, id="red"),
-        Earlier(),
+        BackwardMasks(),
     )
     back = [frame.number for frame in follow_back(open_frames(path).backwards(MIDDLE), tracker, prompt, earlier)]
     assert back == list(range(MIDDLE - 1, -1, -1))

@@ -64,7 +64,7 @@ def test_paths_that_cannot_be_video_are_refused(tmp_path: Path) -> None:
 def test_a_4k_frame_is_tracked(tmp_path: Path) -> None:
     import samovar
     from samovar import Prompt
-    from samovar_adapters.video import PropagateTracker
+    from samovar_plugins.propagate.tracker import PropagateTracker
 
     picture = np.ascontiguousarray(np.kron(meadow(192, 108), np.ones((20, 20, 1), np.uint8)))
     picture[800:1400, 1500:2300] = (210, 50, 40)

@@ -12,8 +12,8 @@ from samovar import Image, Masks, Prompt, Runtime
 from samovar.errors import InputError, PromptError
 from samovar.testing import TrackerTests
 from samovar.tracking import Tracker
-from samovar_adapters.video.propagate.probability import clean
-from samovar_adapters.video.propagate.tracker import PropagateTracker
+from samovar_plugins.propagate.probability import clean
+from samovar_plugins.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 
 RED, BLUE = (210, 50, 40), (50, 80, 220)

@@ -11,7 +11,8 @@ import pytest
 
 import samovar
 from samovar import Image, Masks, Prompt, Prompts, Runtime
-from samovar_adapters.video import Frame, PropagateTracker, Starter, follow
+from samovar_adapters.video import Frame, Initialiser, follow
+from samovar_plugins.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 
 
@@ -49,9 +50,9 @@ def sam() -> Runtime:
 @pytest.mark.parametrize("kind", ["text", "source", "everything"])
 def test_what_enters_is_followed_from_the_next_look_on(sam: Runtime, kind: str) -> None:
     starter = {
-        "text": Starter(sam, Prompts.of(Prompt(text="ball", label="ball"))),
-        "source": Starter(sam, source=Reds()),
-        "everything": Starter(sam, everything=True),
+        "text": Initialiser(sam, Prompts.of(Prompt(text="ball", label="ball"))),
+        "source": Initialiser(sam, source=Reds()),
+        "everything": Initialiser(sam, everything=True),
     }[kind]
     found = [masks for _, masks in follow(FRAMES, PropagateTracker(sam), starter, every=4)]
 
@@ -68,6 +69,6 @@ def test_what_enters_is_followed_from_the_next_look_on(sam: Runtime, kind: str) 
 
 
 def test_it_looks_only_once_unless_told_otherwise(sam: Runtime) -> None:
-    starter = Starter(sam, Prompts.of(Prompt(text="ball")))
+    starter = Initialiser(sam, Prompts.of(Prompt(text="ball")))
     found = [masks for _, masks in follow(FRAMES, PropagateTracker(sam), starter)]
     assert {masks.ids for masks in found} == {(1,)}

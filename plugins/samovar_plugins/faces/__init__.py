@@ -1,4 +1,4 @@
-"""Registers the face source. Imports nothing of it."""
+"""Faces as prompts, by the detector that comes with OpenCV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
     return (
         PromptSourceSpec(
             "faces",
-            "samovar_adapters.faces.source:HaarFaces",
+            "samovar_plugins.faces.haar:HaarFaces",
             "boxes around faces, by OpenCV's Haar cascades",
             produces=("box",),
             licence="BSD-3-Clause (Intel License Agreement for OpenCV)",

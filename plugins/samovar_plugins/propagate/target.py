@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.types import ObjectId
-from samovar_adapters.video.propagate.probability import Field
-from samovar_adapters.video.propagate.view import CELL, View, to_grid
+from samovar_plugins.propagate.probability import Field
+from samovar_plugins.propagate.view import CELL, View, to_grid
 
 __all__ = ["LEARN_EVERY", "Appearance", "Examples", "Target"]
 

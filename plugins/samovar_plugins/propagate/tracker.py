@@ -15,10 +15,11 @@ from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts, PromptsLike
+from samovar.protocols import PromptSource
 from samovar.runtime import Runtime
 from samovar.tracking import Snapshot
 from samovar.types import ObjectId
-from samovar_adapters.video.propagate.probability import (
+from samovar_plugins.propagate.probability import (
     Field,
     clean,
     compete,
@@ -27,10 +28,10 @@ from samovar_adapters.video.propagate.probability import (
     settle,
     signed_distance,
 )
-from samovar_adapters.video.propagate.target import LEARN_EVERY, Appearance, Examples, Target
-from samovar_adapters.video.propagate.view import Flow, View, flow_between, motion_evidence, view_of
+from samovar_plugins.propagate.target import LEARN_EVERY, Appearance, Examples, Target
+from samovar_plugins.propagate.view import Flow, View, flow_between, motion_evidence, view_of
 
-__all__ = ["PropagateTracker"]
+__all__ = ["PropagateTracker", "open_propagate"]
 
 _MOVED, _MOVED_UNSURE = 0.4, 0.15  # weight of the moved mask; the share of it left where the flow is not to be trusted
 _MOTION = 1.5  # weight of moving like the object
@@ -38,6 +39,11 @@ _ASKED = 1.0  # weight of the segmenter's answer, a pixel of distance to its edg
 _LURKING = 1.0  # log odds by which a hidden object must look likelier than a seen one to claim a pixel
 _AGREE = 0.5  # IoU with what is expected below which the segmenter's answer is about something else
 _KIND = "propagate-2"  # of the snapshots, whose names stay what they were in older checkpoints
+
+
+def open_propagate(runtime: Runtime, /, *, source: PromptSource | None = None) -> PropagateTracker:
+    """The tracker "propagate", which follows what prompts ask for and needs no source."""
+    return PropagateTracker(runtime)
 
 
 class PropagateTracker:
@@ -70,7 +76,7 @@ class PropagateTracker:
         return self.add(prompts)
 
     def add(self, prompts: PromptsLike) -> Masks:
-        """See `samovar.tracking.Tracker.add`."""
+        """See `samovar.tracking.EditableTracker.add`."""
         frame, view = self._latest()
         asked = self._numbered(Prompts.of(prompts))
         masks = _first_masks(self._runtime, frame, asked)
@@ -104,12 +110,12 @@ class PropagateTracker:
         return self._masks(view)
 
     def remove(self, ids: Iterable[ObjectId]) -> None:
-        """See `samovar.tracking.Tracker.remove`."""
+        """See `samovar.tracking.EditableTracker.remove`."""
         for gone in [self._target(one) for one in ids]:
             self._targets.remove(gone)
 
     def correct(self, id: ObjectId, prompt: Prompt) -> Masks:
-        """See `samovar.tracking.Tracker.correct`."""
+        """See `samovar.tracking.EditableTracker.correct`."""
         frame, view = self._latest()
         target = self._target(id)
         mask = _first_masks(self._runtime, frame, Prompts.of(prompt))[0]
@@ -119,16 +125,16 @@ class PropagateTracker:
         return self._masks(view, {id: mask})
 
     def prefetch(self, frames: Iterable[Image]) -> None:
-        """See `samovar.tracking.Tracker.prefetch`."""
+        """See `samovar.tracking.PrefetchingTracker.prefetch`."""
         self._runtime.prefetch(frames)
 
     def snapshot(self) -> Snapshot:
-        """See `samovar.tracking.Tracker.snapshot`."""
+        """See `samovar.tracking.ResumableTracker.snapshot`."""
         frame, _ = self._latest()
         return _pack(self._targets, frame, self._count)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """See `samovar.tracking.Tracker.restore`."""
+        """See `samovar.tracking.ResumableTracker.restore`."""
         self._targets, self._frame, self._count = _unpack(snapshot)
         self._view = view_of(self._frame.pixels)
 

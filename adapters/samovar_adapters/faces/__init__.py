@@ -1,1 +1,0 @@
-"""Faces as prompts, by the detector that comes with OpenCV."""
