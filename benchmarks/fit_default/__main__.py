@@ -68,7 +68,7 @@ def _fit_family(job: tuple[str, list[tuple[RegionGraph, list[Asked]]], Nets]) ->
     return family, {**fit_second(family, asked, Weights(nets)), f"{family}_first": nets[f"{family}_first"]}
 
 
-def _judge(job: tuple[RegionGraph, list[Asked], Nets]) -> list[IouSamples]:
+def _iou(job: tuple[RegionGraph, list[Asked], Nets]) -> list[IouSamples]:
     graph, asked, nets = job
     return sample_iou_head(graph, asked, Weights(nets))
 
@@ -80,7 +80,7 @@ def fit(examples: list[Example], disguises: int, processes: int, families: list[
     with Pool(processes, _quiet) as pool:
         shown = [disguise(example, seed) for example, seed in jobs[: 3 * len(examples)]]
         nets.update(fit_edges(pool.map(sample_edges, shown, chunksize=4)))
-        _say("borders fitted")
+        _say("edges fitted")
         prepared = pool.map(_prepare, [(*job, nets) for job in jobs], chunksize=2)
         _say("scenes prepared")
         nets.update(
@@ -89,7 +89,7 @@ def fit(examples: list[Example], disguises: int, processes: int, families: list[
                 ProposalSamples.concat([part[2] for part in prepared]),
             )
         )
-        _say("candidates fitted")
+        _say("proposals fitted")
         scenes = [part[0] for part in prepared]
         del prepared
         asked = pool.map(_ask, [(*job, graph, nets) for job, graph in zip(jobs, scenes)], chunksize=2)
@@ -97,8 +97,8 @@ def fit(examples: list[Example], disguises: int, processes: int, families: list[
         for name, found in pool.map(_fit_family, [(family, asked, nets) for family in families], chunksize=1):
             nets.update(found)
             _say(f"{name} fitted")
-        judged = pool.map(_judge, [(graph, prompts, nets) for graph, prompts in asked], chunksize=2)
-    _say("answers judged")
+        judged = pool.map(_iou, [(graph, prompts, nets) for graph, prompts in asked], chunksize=2)
+    _say("answers scored")
     for family in families:
         nets.update(fit_iou_head(family, judged))
     return nets

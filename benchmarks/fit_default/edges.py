@@ -19,8 +19,8 @@ from benchmarks.fit_default.training import train
 from benchmarks.fit_default.truth import to_frame
 from samovar_plugins.default.channels import describe_pixels
 from samovar_plugins.default.encoding import WorkingFrame, regions_of, working_copy
-from samovar_plugins.default.merge_trees import PLAIN, describe_edges, merge_superpixels
-from samovar_plugins.default.rag import SIZELESS, RagEdges, find_edges
+from samovar_plugins.default.merge_trees import PLAIN, merge_superpixels
+from samovar_plugins.default.rag import SIZELESS, RagEdges, describe_edges, find_edges
 from samovar_plugins.default.superpixels import Superpixels, describe_superpixels
 
 __all__ = ["EdgeSamples", "fit_edges", "sample_edges"]

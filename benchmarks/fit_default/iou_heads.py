@@ -50,7 +50,7 @@ def sample_iou_head(graph: RegionGraph, asked: list[Asked], weights: Weights) ->
 
 
 def fit_iou_head(family: str, parts: list[list[IouSamples]], seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """The judge of one family: cross-entropy with the true IoU, and the best-scored answer should be a good one."""
+    """The IoU head of one family: cross-entropy with the true IoU, and the best-scored answer should be a good one."""
     kept = [part for samples in parts for part in samples if part.family == family]
     rows = np.concatenate([part.rows for part in kept])
     iou = torch.tensor(np.concatenate([part.iou for part in kept]))

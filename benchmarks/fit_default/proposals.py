@@ -42,10 +42,9 @@ class ProposalSamples:
 
 def true_iou(graph: RegionGraph, share: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
     """k float32: the IoU of the chosen proposals with the truth, n float32 shares of superpixels."""
-    proposal_tensors = graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
     mass = (graph.area * share).astype(np.float32)
-    inside = superpixel_sums(chosen, mass, *proposal_tensors)
-    area = superpixel_sums(chosen, graph.area, *proposal_tensors)
+    inside = superpixel_sums(chosen, mass, *graph.pool)
+    area = superpixel_sums(chosen, graph.area, *graph.pool)
     return np.asarray(inside / (area + mass.sum() - inside + 1e-6), np.float32)
 
 

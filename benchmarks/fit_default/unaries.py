@@ -88,10 +88,7 @@ def _suppositions(
             members = votes(
                 found.index[[pick]],
                 np.ones((1, 1), np.float32),
-                graph.order,
-                graph.proposal_tree,
-                graph.proposal_start,
-                graph.proposal_end,
+                *graph.pool,
             )
             out.append((members[0], clicks))
     return out

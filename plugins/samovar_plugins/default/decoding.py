@@ -297,7 +297,7 @@ class Hypotheses:
     Attributes:
         unaries: k×n float32, superpixel probabilities.
         sets: k×n bool, superpixels.
-        rows: k×IOU_FEATURES float32, see `judging.iou_head_rows`.
+        rows: k×IOU_FEATURES float32, see `iou_head_rows`.
     """
 
     unaries: NDArray[np.float32]
@@ -319,9 +319,8 @@ def _agreement(
     graph: RegionGraph, index: NDArray[np.int64], weight: NDArray[np.float32], chosen: NDArray[np.bool_]
 ) -> float:
     """The mean IoU of one superpixel set with these proposals, by their weights."""
-    proposal_tensors = graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
     mass = graph.area * chosen
-    inside = superpixel_sums(index, mass, *proposal_tensors)
+    inside = superpixel_sums(index, mass, *graph.pool)
     area = np.exp(graph.proposal_features[index, 0].astype(np.float32)) * np.float32(graph.total)
     return float((inside / (area + mass.sum() - inside + np.float32(1e-6))) @ weight)
 
@@ -383,7 +382,7 @@ def hypotheses(graph: RegionGraph, query: Query, weights: Weights, refined: int)
     weight = proposals.weight[top] / proposals.weight[top].sum()
     likely = proposals.index[top]
     if refined:
-        held = members(likely, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
+        held = members(likely, *graph.pool)
         everything = np.concatenate([sets[0][None], held])
         same = np.eye(len(everything), dtype=np.bool_)
         for pick in _cover(_overlaps(graph, everything, held), weight, 0, 1 + refined, same)[1:]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .channels import describe_pixels
-from .merge_trees import RECIPES, describe_edges, lay_out, merge_superpixels
+from .merge_trees import RECIPES, lay_out, merge_superpixels
 from .network import Weights
 from .proposals import proposal_tensors
-from .rag import SIZELESS, adjacency, distances, find_edges
+from .rag import SIZELESS, adjacency, describe_edges, distances, find_edges
 from .superpixels import describe_superpixels, grow_regions
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ class RegionGraph:
         area, centre, box, rim: per superpixel, as in `superpixels.Superpixels`.
         histogram: BINS×n uint8, shares of 255.
         edge_first, edge_second, edge_length, edge_strength: e each, as in the tensors.
-        offsets, neighbour, step, weight: adjacency lists, see `graph.adjacency`.
+        offsets, neighbour, step, weight: adjacency lists, see `rag.adjacency`.
         rim_distance: n float32, geodesic distance to the frame's edge.
-        order, parent, height: t×…, the trees, see `nodes.Tree`.
+        order, parent, height: t×…, the trees, see `merge_trees.Tree`.
         proposal_tree, proposal_start, proposal_end, proposal_box, proposal_features: the proposals; `proposal_features`
             is float16.
     """
@@ -118,6 +118,11 @@ class RegionGraph:
     proposal_end: NDArray[np.uint16]
     proposal_box: NDArray[np.float32]
     proposal_features: NDArray[np.float16]
+
+    @property
+    def pool(self) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16]]:
+        """The trees' order and the proposals' trees, starts and ends, which kernels take together."""
+        return self.order, self.proposal_tree, self.proposal_start, self.proposal_end
 
     @property
     def total(self) -> float:
@@ -315,7 +320,7 @@ def regions_of(smooth: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
 
 
 def encode_pixels(pixels: NDArray[np.uint8], frame: WorkingFrame, weights: Weights) -> dict[str, NDArray[Any]]:
-    """All tensors of the embedding of an H×W×3 uint8 RGB image; their meaning is in `graph.RegionGraph`."""
+    """All tensors of the embedding of an H×W×3 uint8 RGB image; their meaning is in `RegionGraph`."""
     copy = working_copy(pixels, frame)
     channels = describe_pixels(copy)
     labels, n = regions_of(channels.smooth)

@@ -6,6 +6,7 @@ The rows are filled in one pass each: what NumPy would do in eighty small steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,45 +102,88 @@ def join_heights(
     return out
 
 
+class PromptGeometry(NamedTuple):
+    """How every superpixel lies to the points and the box of a query, whatever is made of them. Arrays are n float32 or
+    said.
+
+    Attributes:
+        covered: share of each superpixel inside the box; 1 without a box.
+        gap: working pixels from each superpixel's centre to the nearest positive point; infinite without one.
+        good, bad: n bool, superpixels that are surely inside and surely outside.
+        close, away: geodesic distance to the nearest good and bad superpixel.
+        joins_good, joins_bad: t×n float32, at which height of each tree a superpixel joins a good one, and a bad one
+            (or the frame's edge, if no superpixel is bad).
+    """
+
+    covered: NDArray[np.float32]
+    gap: NDArray[np.float32]
+    good: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+    close: NDArray[np.float32]
+    away: NDArray[np.float32]
+    joins_good: NDArray[np.float32]
+    joins_bad: NDArray[np.float32]
+
+
+class Shapes(NamedTuple):
+    """Of every superpixel: n×2 float32 centre, and n float32 each area, rim pixels and distance to the rim."""
+
+    centre: NDArray[np.float32]
+    area: NDArray[np.float32]
+    rim: NDArray[np.float32]
+    rim_distance: NDArray[np.float32]
+
+
+class Votes(NamedTuple):
+    """What proposals, appearance and a mask prompt say of every superpixel. float32.
+
+    Attributes:
+        shares: 4×n: the vote, the best proposal's superpixels, the softer and the sharper vote.
+        around: n, the vote's average over the neighbours.
+        ratios: 4×n, see `likelihood_ratios`.
+        prior, prior_around: n, a mask prompt's share and its average over the neighbours; 0.5 without one.
+    """
+
+    shares: NDArray[np.float32]
+    around: NDArray[np.float32]
+    ratios: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    prior_around: NDArray[np.float32]
+
+
+class Place(NamedTuple):
+    """Where an object is expected: its middle, half its size, the side `scale`, `root` of the frame's area (working
+    pixels); `boxed` 1 with a box; the `best` proposal's score.
+    """
+
+    middle_x: float
+    middle_y: float
+    half_x: float
+    half_y: float
+    scale: float
+    root: float
+    boxed: float
+    best: float
+
+
 @njit
 def first_rows(
     active: NDArray[np.int64],
-    centre: NDArray[np.float32],
-    area: NDArray[np.float32],
-    rim: NDArray[np.float32],
-    rim_distance: NDArray[np.float32],
-    votes: NDArray[np.float32],
-    around: NDArray[np.float32],
-    away: NDArray[np.float32],
-    close: NDArray[np.float32],
-    covered: NDArray[np.float32],
-    ratios: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    bad: NDArray[np.bool_],
-    joins_good: NDArray[np.float32],
-    joins_bad: NDArray[np.float32],
-    prior: NDArray[np.float32],
-    prior_around: NDArray[np.float32],
+    shapes: Shapes,
+    geometry: PromptGeometry,
+    votes: Votes,
     positive: NDArray[np.float32],
     negative: NDArray[np.float32],
-    place: NDArray[np.float64],
+    place: Place,
 ) -> NDArray[np.float32]:
-    """a×FIRST float32, the columns in the order in which they are filled.
-
-    Args:
-        ratios: 4×n: see `appearance.likelihood_ratios`.
-        votes: 4×n: the vote, the best proposal's superpixels, the softer and the sharper vote.
-        place: middle x and y, half width and height, scale, root of the frame's area, 1 with a box, best score.
-    """
+    """a×FIRST_FEATURES float32, the columns in the order in which they are filled."""
     out = np.zeros((active.shape[0], FIRST_FEATURES), np.float32)
-    trees = joins_good.shape[0]
-    middle_x, middle_y, half_x, half_y = place[0], place[1], place[2], place[3]
-    scale, root, boxed = place[4], place[5], place[6]
-    share = scale / root
+    trees = geometry.joins_good.shape[0]
+    share = place.scale / place.root
     for k in range(active.shape[0]):
         i = active[k]
         row = out[k]
-        x, y = centre[i, 0], centre[i, 1]
+        x, y = shapes.centre[i, 0], shapes.centre[i, 1]
         straight, repelled = 1e12, 1e12
         for j in range(positive.shape[0]):
             dx, dy = x - positive[j, 0], y - positive[j, 1]
@@ -147,33 +191,33 @@ def first_rows(
         for j in range(negative.shape[0]):
             dx, dy = x - negative[j, 0], y - negative[j, 1]
             repelled = min(repelled, dx * dx + dy * dy)
-        u, v = abs(x - middle_x) / half_x, abs(y - middle_y) / half_y
-        row[0] = votes[0, i]
-        row[1] = votes[1, i]
-        row[2] = around[i]
-        row[3] = np.log(away[i] / share + 0.02)
-        row[4] = np.log(close[i] / share + 0.02)
-        row[5] = np.log(away[i] / (close[i] + 1e-3) + 0.02)
-        row[6] = min(np.sqrt(straight) / scale, 4.0) if positive.shape[0] > 0 else 0.0
-        row[7] = min(np.sqrt(repelled) / scale, 3.0)
-        row[8] = covered[i]
-        row[9] = min(u, 4.0) * boxed
-        row[10] = min(v, 4.0) * boxed
+        u, v = abs(x - place.middle_x) / place.half_x, abs(y - place.middle_y) / place.half_y
+        row[0] = votes.shares[0, i]
+        row[1] = votes.shares[1, i]
+        row[2] = votes.around[i]
+        row[3] = np.log(geometry.away[i] / share + 0.02)
+        row[4] = np.log(geometry.close[i] / share + 0.02)
+        row[5] = np.log(geometry.away[i] / (geometry.close[i] + 1e-3) + 0.02)
+        row[6] = min(np.sqrt(straight) / place.scale, 4.0) if positive.shape[0] > 0 else 0.0
+        row[7] = min(np.sqrt(repelled) / place.scale, 3.0)
+        row[8] = geometry.covered[i]
+        row[9] = min(u, 4.0) * place.boxed
+        row[10] = min(v, 4.0) * place.boxed
         row[11] = min(max(u, v), 4.0)
         for c in range(4):
-            row[12 + c] = ratios[c, i]
-        row[16] = np.log(area[i] / (root * root)) - 2 * np.log(share)
-        row[17] = rim[i] / np.sqrt(area[i])
-        row[18] = np.log(rim_distance[i] + 0.02)
-        row[19] = 1.0 if good[i] else 0.0
-        row[20] = 1.0 if bad[i] else 0.0
+            row[12 + c] = votes.ratios[c, i]
+        row[16] = np.log(shapes.area[i] / (place.root * place.root)) - 2 * np.log(share)
+        row[17] = shapes.rim[i] / np.sqrt(shapes.area[i])
+        row[18] = np.log(shapes.rim_distance[i] + 0.02)
+        row[19] = 1.0 if geometry.good[i] else 0.0
+        row[20] = 1.0 if geometry.bad[i] else 0.0
         row[21] = positive.shape[0]
         row[22] = negative.shape[0]
         row[23] = np.log(share)
-        row[24] = place[7]
+        row[24] = place.best
         mean_good, mean_bad, versus, most = 0.0, 0.0, 1.0, 0.0
         for t in range(trees):
-            g, b = joins_good[t, i], joins_bad[t, i]
+            g, b = geometry.joins_good[t, i], geometry.joins_bad[t, i]
             mean_good += g / trees
             mean_bad += b / trees
             versus *= (b + 0.02) / (g + 0.02)
@@ -182,11 +226,11 @@ def first_rows(
         row[26] = mean_bad
         row[27] = np.log(versus) / trees
         row[28] = most
-        row[29] = prior[i]
-        row[30] = prior_around[i]
-        row[31] = min(max((y - middle_y) / half_y, -4.0), 4.0)
-        row[32] = votes[2, i]
-        row[33] = votes[3, i]
+        row[29] = votes.prior[i]
+        row[30] = votes.prior_around[i]
+        row[31] = min(max((y - place.middle_y) / place.half_y, -4.0), 4.0)
+        row[32] = votes.shares[2, i]
+        row[33] = votes.shares[3, i]
     return out
 
 
@@ -202,11 +246,11 @@ def second_rows(
     best: float,
     share: float,
 ) -> NDArray[np.float32]:
-    """a×SECOND float32: the first columns, then those of the second features.
+    """a×SECOND_FEATURES float32: the first columns, then those of the second features.
 
     Args:
         votes: 2×n: the vote, and the superpixels of the best proposal.
-        ratios: 4×n: see `appearance.likelihood_ratios`.
+        ratios: 4×n: see `likelihood_ratios`.
     """
     width = first.shape[1]
     out = np.empty((active.shape[0], SECOND_FEATURES), np.float32)
@@ -242,7 +286,7 @@ class Features:
 
     Attributes:
         active: a int64, the superpixels in question; all others are outside.
-        rows: a×columns.FIRST float32.
+        rows: a×FIRST_FEATURES float32.
         cover: n float32, share of each superpixel inside the box; 1 without a box.
         near: n float32, how much each superpixel counts as background near the object.
         proposals: what was voted on.
@@ -255,32 +299,8 @@ class Features:
     proposals: Proposals
 
 
-@dataclass(frozen=True)
-class PromptGeometry:
-    """How every superpixel lies to the points and the box of a query, whatever is made of them. Arrays are n float32 or
-    said.
-
-    Attributes:
-        covered: share of each superpixel inside the box; 1 without a box.
-        gap: working pixels from each superpixel's centre to the nearest positive point; infinite without one.
-        good, bad: n bool, superpixels that are surely inside and surely outside.
-        close, away: geodesic distance to the nearest good and bad superpixel.
-        joins_good, joins_bad: t×n float32, at which height of each tree a superpixel joins a good one, and a bad one
-            (or the frame's edge, if no superpixel is bad).
-    """
-
-    covered: NDArray[np.float32]
-    gap: NDArray[np.float32]
-    good: NDArray[np.bool_]
-    bad: NDArray[np.bool_]
-    close: NDArray[np.float32]
-    away: NDArray[np.float32]
-    joins_good: NDArray[np.float32]
-    joins_bad: NDArray[np.float32]
-
-
 def find_geometry(graph: RegionGraph, query: Query) -> PromptGeometry:
-    """The ways of a query; they do not depend on its prior."""
+    """The geometry of a query; it does not depend on its prior."""
     n = len(graph.area)
     covered = np.ones(n, np.float32) if query.box is None else cover(graph.labels, graph.area, query.box)
     good, bad = np.zeros(n, np.bool_), covered < _OUTSIDE
@@ -374,7 +394,7 @@ def _votes(graph: RegionGraph, proposals: Proposals, weights: list[NDArray[np.fl
     shares = np.empty((len(weights), len(proposals.index)), np.float32)
     for share, weight in zip(shares, weights, strict=True):
         np.divide(weight, weight.sum(), out=share)
-    return votes(proposals.index, shares, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
+    return votes(proposals.index, shares, *graph.pool)
 
 
 def _only_best(rank: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -396,44 +416,29 @@ def first_features(graph: RegionGraph, query: Query, geometry: PromptGeometry, p
     setting.unwanted[query.negative_superpixels] += 5 * graph.area[query.negative_superpixels]
     active = _in_question(graph, query, geometry, setting.scale, vote[0])
     prior = np.full(len(graph.area), np.float32(0.5)) if query.prior is None else query.prior
-    root = float(np.sqrt(graph.total))
-    boxed = float(query.box is not None)
-    rows = first_rows(
-        active,
-        graph.centre,
-        graph.area,
-        graph.rim,
-        graph.rim_distance,
+    said = Votes(
         vote,
         smoothed(*lists, graph.weight, vote[0]),
-        geometry.away,
-        geometry.close,
-        geometry.covered,
         likelihood_ratios(graph.histogram, setting.wanted, setting.unwanted),
-        geometry.good,
-        geometry.bad,
-        geometry.joins_good,
-        geometry.joins_bad,
         prior,
         prior if query.prior is None else smoothed(*lists, graph.weight, prior),
-        query.positive,
-        query.negative,
-        np.array([*setting.middle, *setting.half, setting.scale, root, boxed, float(proposals.score.max())]),
     )
+    boxed, best = float(query.box is not None), float(proposals.score.max())
+    place = Place(*setting.middle, *setting.half, setting.scale, float(np.sqrt(graph.total)), boxed, best)
+    shapes = Shapes(graph.centre, graph.area, graph.rim, graph.rim_distance)
+    rows = first_rows(active, shapes, geometry, said, query.positive, query.negative, place)
     return Features(active, rows, geometry.covered, setting.near, proposals)
 
 
 def second_features(graph: RegionGraph, features: Features, unary: NDArray[np.float32]) -> NDArray[np.float32]:
-    """a×columns.SECOND float32: the first features, and what it becomes once every superpixel has a first unary.
+    """a×SECOND_FEATURES float32: the first features, and what it becomes once every superpixel has a first unary.
 
     Args:
         unary: n float32, the first unary: each superpixel's probability of being in the object (auto-context).
     """
     proposals = features.proposals
     mass = graph.area * unary
-    inside = superpixel_sums(
-        proposals.index, mass, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
-    )
+    inside = superpixel_sums(proposals.index, mass, *graph.pool)
     total = mass.sum()
     iou = inside / (proposals.area + total - inside + np.float32(1e-6))
     odds = SHARPNESS * (proposals.score + iou)

@@ -11,7 +11,7 @@ needs no matrix.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .network import hidden_units
-from .rag import EDGE_FEATURES, SIZELESS, RagEdges, describe_all, merge_cost
+from .rag import EDGE_FEATURES, SIZELESS, Cost, RagEdges, merge_cost, perimeters
 from .superpixels import Superpixels
 
 __all__ = [
@@ -27,240 +27,258 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "Tree",
-    "describe_edges",
     "lay_out",
-    "merge",
     "merge_superpixels",
-    "perimeters",
 ]
 
 _STALE = 1.1  # an edge is looked at again once its two sides together have grown by this factor
 _EAGER = 4  # regions with more edges than this have them looked at again only when they come up
 
 
+class _Heap(NamedTuple):
+    """Edges by what they cost, as a binary heap in the first so many places. Ties go to the lower edge."""
+
+    cost: NDArray[np.float64]
+    edge: NDArray[np.int32]
+
+
 @njit
-def _push(queue_cost: NDArray[np.float64], queue_edge: NDArray[np.int32], held: int, cost: float, edge: int) -> int:
+def _less(heap: _Heap, i: int, j: int) -> bool:
+    same = heap.cost[i] == heap.cost[j]
+    return bool(heap.cost[i] < heap.cost[j] or (same and heap.edge[i] < heap.edge[j]))
+
+
+@njit
+def _put(heap: _Heap, i: int, j: int) -> None:
+    heap.cost[i] = heap.cost[j]
+    heap.edge[i] = heap.edge[j]
+
+
+@njit
+def _push(heap: _Heap, held: int, cost: float, edge: int) -> None:
+    """Add one to the `held` entries; there is room."""
     i = held
     while i > 0:
         up = (i - 1) // 2
-        if queue_cost[up] < cost or (queue_cost[up] == cost and queue_edge[up] <= edge):
+        if heap.cost[up] < cost or (heap.cost[up] == cost and heap.edge[up] <= edge):
             break
-        queue_cost[i] = queue_cost[up]
-        queue_edge[i] = queue_edge[up]
+        _put(heap, i, up)
         i = up
-    queue_cost[i] = cost
-    queue_edge[i] = edge
-    return held + 1
+    heap.cost[i] = cost
+    heap.edge[i] = edge
 
 
 @njit
-def _pop(queue_cost: NDArray[np.float64], queue_edge: NDArray[np.int32], held: int) -> int:
-    """Remove the first entry of the heap; return how many are left. Ties go to the lower edge index."""
-    held -= 1
-    cost, edge = queue_cost[held], queue_edge[held]
+def _pop(heap: _Heap, held: int) -> None:
+    """Remove the first of the `held` entries."""
+    last = held - 1
     i = 0
     while True:
         child = 2 * i + 1
-        if child >= held:
+        if child >= last:
             break
-        other = child + 1
-        if other < held and (
-            queue_cost[other] < queue_cost[child]
-            or (queue_cost[other] == queue_cost[child] and queue_edge[other] < queue_edge[child])
-        ):
-            child = other
-        if cost < queue_cost[child] or (cost == queue_cost[child] and edge <= queue_edge[child]):
+        if child + 1 < last and _less(heap, child + 1, child):
+            child += 1
+        if not _less(heap, child, last):
             break
-        queue_cost[i] = queue_cost[child]
-        queue_edge[i] = queue_edge[child]
+        _put(heap, i, child)
         i = child
-    queue_cost[i] = cost
-    queue_edge[i] = edge
-    return held
+    _put(heap, i, last)
+
+
+@njit
+def _longer(heap: _Heap, room: int) -> _Heap:
+    """The same heap with room for so many."""
+    cost = np.empty(room, np.float64)
+    edge = np.empty(room, np.int32)
+    for i in range(heap.cost.shape[0]):
+        cost[i] = heap.cost[i]
+        edge[i] = heap.edge[i]
+    return _Heap(cost, edge)
+
+
+class _Chains(NamedTuple):
+    """The live edges of every region as linked lists: edge e is 2e in that of its first side, 2e + 1 in the other's."""
+
+    head: NDArray[np.int32]
+    following: NDArray[np.int32]
+
+
+@njit
+def _chains(rag: RagEdges, n: int) -> _Chains:
+    head = np.full(n, -1, np.int32)
+    following = np.full(2 * rag.first.shape[0], -1, np.int32)
+    for e in range(rag.first.shape[0]):
+        following[2 * e] = head[rag.first[e]]
+        head[rag.first[e]] = 2 * e
+        following[2 * e + 1] = head[rag.second[e]]
+        head[rag.second[e]] = 2 * e + 1
+    return _Chains(head, following)
+
+
+@njit
+def _count(chains: _Chains, a: int) -> int:
+    count = 0
+    at = chains.head[a]
+    while at >= 0:
+        count += 1
+        at = chains.following[at]
+    return count
 
 
 @njit(fastmath=True)
-def merge(
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    length: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    area: NDArray[np.float32],
-    histogram: NDArray[np.float32],
-    colour: NDArray[np.float64],
-    box: NDArray[np.float32],
-    perimeter: NDArray[np.float32],
-    total: float,
-    contrast: bool,
-    outline: bool,
-    net: NDArray[np.float32],
-    inputs: int,
-    hidden: int,
-    size_power: float,
-    share_power: float,
+def _add(regions: Superpixels, a: int, b: int) -> None:
+    """Count b's pixels to a."""
+    regions.area[a] += regions.area[b]
+    for k in range(regions.histogram.shape[1]):
+        regions.histogram[a, k] += regions.histogram[b, k]
+    for k in range(4):
+        regions.colour[a, k] += regions.colour[b, k]
+    for k in range(2):
+        regions.box[a, k] = min(regions.box[a, k], regions.box[b, k])
+        regions.box[a, k + 2] = max(regions.box[a, k + 2], regions.box[b, k + 2])
+
+
+class _Marks(NamedTuple):
+    """For every region, the last merge that found it to be a neighbour, and by which edge."""
+
+    merge: NDArray[np.int32]
+    edge: NDArray[np.int32]
+
+
+@njit
+def _keep_live(chains: _Chains, rag: RagEdges, alive: NDArray[np.bool_], marks: _Marks, a: int, merge: int) -> None:
+    """Rebuild a's chain without dead edges, marking the neighbours."""
+    at, last = chains.head[a], -1
+    chains.head[a] = -1
+    while at >= 0:
+        after = chains.following[at]
+        e = at // 2
+        if alive[e]:
+            other = rag.second[e] if at % 2 == 0 else rag.first[e]
+            marks.merge[other] = merge
+            marks.edge[other] = e
+            if last < 0:
+                chains.head[a] = at
+            else:
+                chains.following[last] = at
+            last = at
+        at = after
+    if last >= 0:
+        chains.following[last] = -1
+
+
+@njit(fastmath=True)
+def _take_over(
+    chains: _Chains,
+    rag: RagEdges,
+    alive: NDArray[np.bool_],
+    marks: _Marks,
+    a: int,
+    b: int,
+    merge: int,
+    few: bool,
+    pending: NDArray[np.int32],
+) -> int:
+    """Give b's edges to a, joining those to one neighbour; returns how many edges wait for a new cost in `pending`.
+
+    With few edges all of a's wait, otherwise only those that changed: the others are looked at when they come up.
+    """
+    waiting = 0
+    _keep_live(chains, rag, alive, marks, a, merge)
+    at = chains.head[a]
+    while few and at >= 0:
+        pending[waiting] = at // 2
+        waiting += 1
+        at = chains.following[at]
+    at = chains.head[b]
+    while at >= 0:
+        after = chains.following[at]
+        e = at // 2
+        if alive[e]:
+            other = rag.second[e] if at % 2 == 0 else rag.first[e]
+            if marks.merge[other] == merge:
+                kept = marks.edge[other]
+                rag.length[kept] += rag.length[e]
+                for c in range(rag.strength.shape[1]):
+                    rag.strength[kept, c] += rag.strength[e, c]
+                alive[e] = False
+                if not few:
+                    pending[waiting] = kept
+                    waiting += 1
+            else:
+                if at % 2 == 0:
+                    rag.first[e] = a
+                else:
+                    rag.second[e] = a
+                marks.merge[other] = merge
+                marks.edge[other] = e
+                chains.following[at] = chains.head[a]
+                chains.head[a] = at
+                pending[waiting] = e
+                waiting += 1
+        at = after
+    return waiting
+
+
+@njit(fastmath=True)
+def _merge(
+    rag: RagEdges, regions: Superpixels, perimeter: NDArray[np.float32], total: float, cost: Cost
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(n−1)×2 children and n−1 heights of a merge tree. All arrays are consumed; see `merge_cost` for the others."""
-    n = area.shape[0]
-    edges = first.shape[0]
+    """(n−1)×2 children and n−1 heights of a merge tree. All arrays but those of `cost` are consumed."""
+    n, edges = regions.area.shape[0], rag.first.shape[0]
     children = np.full((max(n - 1, 0), 2), -1, np.int32)
     height = np.zeros(max(n - 1, 0), np.float32)
     node = np.arange(n).astype(np.int32)
     floor = np.zeros(n, np.float64)
     seen = np.zeros(edges, np.float32)
     alive = np.ones(edges, np.bool_)
-    # each live edge is in two chains, one for each side
-    head = np.full(n, -1, np.int32)
-    following = np.full(2 * edges, -1, np.int32)
-    for e in range(edges):
-        following[2 * e] = head[first[e]]
-        head[first[e]] = 2 * e
-        following[2 * e + 1] = head[second[e]]
-        head[second[e]] = 2 * e + 1
+    chains = _chains(rag, n)
+    marks = _Marks(np.full(n, -1, np.int32), np.empty(n, np.int32))
     row = np.empty(EDGE_FEATURES, np.float32)
-    scratch = np.empty((2, max(hidden, 1)), np.float32)
-    capacity = 4 * edges + 64
-    queue_cost = np.empty(capacity, np.float64)
-    queue_edge = np.empty(capacity, np.int32)
-    pending = np.empty(edges, np.int32)
+    scratch = np.empty((2, max(cost.hidden, 1)), np.float32)
+    heap = _Heap(np.empty(4 * edges + 64, np.float64), np.empty(4 * edges + 64, np.int32))
+    held, made = 0, 0
+    pending = np.arange(edges).astype(np.int32)
     waiting = edges
-    for e in range(edges):
-        pending[e] = e
-    mark = np.full(n, -1, np.int32)
-    mark_edge = np.empty(n, np.int32)
-    held = 0
-    made = 0
     while True:
+        if held + waiting > heap.cost.shape[0]:
+            heap = _longer(heap, 2 * heap.cost.shape[0])
         for k in range(waiting):
             e = pending[k]
-            a, b = first[e], second[e]
-            cost = merge_cost(
-                a,
-                b,
-                length[e],
-                strength[e],
-                area,
-                histogram,
-                colour,
-                box,
-                perimeter,
-                total,
-                contrast,
-                outline,
-                net,
-                inputs,
-                hidden,
-                size_power,
-                share_power,
-                row,
-                scratch,
-            )
-            seen[e] = area[a] + area[b]
-            if held == capacity:
-                longer_cost = np.empty(2 * capacity, np.float64)
-                longer_edge = np.empty(2 * capacity, np.int32)
-                for q in range(held):
-                    longer_cost[q] = queue_cost[q]
-                    longer_edge[q] = queue_edge[q]
-                queue_cost, queue_edge = longer_cost, longer_edge
-                capacity *= 2
-            held = _push(queue_cost, queue_edge, held, cost, e)
+            a, b = rag.first[e], rag.second[e]
+            price = merge_cost(a, b, rag.length[e], rag.strength[e], regions, perimeter, total, cost, row, scratch)
+            seen[e] = regions.area[a] + regions.area[b]
+            _push(heap, held, price, e)
+            held += 1
         waiting = 0
         if held == 0:
             break
-        e = queue_edge[0]
-        cost = queue_cost[0]
-        held = _pop(queue_cost, queue_edge, held)
+        e, price = heap.edge[0], heap.cost[0]
+        _pop(heap, held)
+        held -= 1
         if not alive[e]:
             continue
-        a, b = first[e], second[e]
-        if area[a] + area[b] > seen[e] * np.float32(_STALE):
+        a, b = rag.first[e], rag.second[e]
+        if regions.area[a] + regions.area[b] > seen[e] * np.float32(_STALE):
             pending[0] = e
             waiting = 1
             continue
         # merge b into a, where a has the longer chain of edges; so its stale edges are looked at lazily
-        count_a, count_b = 0, 0
-        chain = head[a]
-        while chain >= 0:
-            count_a += 1
-            chain = following[chain]
-        chain = head[b]
-        while chain >= 0:
-            count_b += 1
-            chain = following[chain]
-        if count_b > count_a:
+        count = _count(chains, a)
+        if _count(chains, b) > count:
             a, b = b, a
         alive[e] = False
-        new = n + made
         children[made, 0] = node[a]
         children[made, 1] = node[b]
-        level = max(cost, max(floor[a], floor[b]))
+        level = max(price, max(floor[a], floor[b]))
         height[made] = level
         floor[a] = level
+        node[a] = n + made
+        _add(regions, a, b)
+        perimeter[a] += perimeter[b] - 2 * rag.length[e]
+        waiting = _take_over(chains, rag, alive, marks, a, b, n + made, count <= _EAGER, pending)
         made += 1
-        node[a] = new
-        area[a] += area[b]
-        for k in range(histogram.shape[1]):
-            histogram[a, k] += histogram[b, k]
-        for k in range(4):
-            colour[a, k] += colour[b, k]
-        box[a, 0] = min(box[a, 0], box[b, 0])
-        box[a, 1] = min(box[a, 1], box[b, 1])
-        box[a, 2] = max(box[a, 2], box[b, 2])
-        box[a, 3] = max(box[a, 3], box[b, 3])
-        perimeter[a] += perimeter[b] - 2 * length[e]
-        # rebuild a's chain without dead edges, remembering the edge to each neighbour
-        chain = head[a]
-        last = -1
-        head[a] = -1
-        while chain >= 0:
-            after = following[chain]
-            f = chain // 2
-            if alive[f]:
-                other = second[f] if chain % 2 == 0 else first[f]
-                mark[other] = new
-                mark_edge[other] = f
-                if last < 0:
-                    head[a] = chain
-                else:
-                    following[last] = chain
-                last = chain
-            chain = after
-        if last >= 0:
-            following[last] = -1
-        small = count_a <= _EAGER
-        if small:
-            chain = head[a]
-            while chain >= 0:
-                pending[waiting] = chain // 2
-                waiting += 1
-                chain = following[chain]
-        chain = head[b]
-        while chain >= 0:
-            after = following[chain]
-            f = chain // 2
-            if alive[f]:
-                other = second[f] if chain % 2 == 0 else first[f]
-                if mark[other] == new:
-                    kept = mark_edge[other]
-                    length[kept] += length[f]
-                    for c in range(strength.shape[1]):
-                        strength[kept, c] += strength[f, c]
-                    alive[f] = False
-                    if not small:
-                        pending[waiting] = kept
-                        waiting += 1
-                else:
-                    if chain % 2 == 0:
-                        first[f] = a
-                    else:
-                        second[f] = a
-                    mark[other] = new
-                    mark_edge[other] = f
-                    following[chain] = head[a]
-                    head[a] = chain
-                    pending[waiting] = f
-                    waiting += 1
-            chain = after
     return children, height
 
 
@@ -321,52 +339,26 @@ def merge_superpixels(
     """
     likely = np.zeros(len(rag.length), np.float32) if outline is None else outline
     inputs = {"none": 0, "all": EDGE_FEATURES, "sizeless": len(SIZELESS)}[recipe.network if net is not None else "none"]
-    return merge(
-        rag.first.copy(),
-        rag.second.copy(),
-        rag.length.copy(),
-        np.concatenate([rag.strength, (likely * rag.length)[:, None]], axis=1),
-        superpixels.area.copy(),
-        superpixels.histogram.copy(),
-        superpixels.colour.copy(),
-        superpixels.box.copy(),
+    strength = np.concatenate([rag.strength, (likely * rag.length)[:, None]], axis=1)
+    hidden = 1 if net is None else hidden_units(len(net), inputs)
+    return _merge(
+        RagEdges(rag.first.copy(), rag.second.copy(), rag.length.copy(), strength),
+        Superpixels._make(array.copy() for array in superpixels),
         perimeters(rag, len(superpixels.area)),
         float(superpixels.area.sum()),
-        recipe.contrast,
-        recipe.outline,
-        _NO_NET if net is None else net,
-        inputs,
-        1 if net is None else hidden_units(len(net), inputs),
-        recipe.size_power,
-        recipe.share_power,
+        Cost(
+            recipe.contrast,
+            recipe.outline,
+            _NO_NET if net is None else net,
+            inputs,
+            hidden,
+            recipe.size_power,
+            recipe.share_power,
+        ),
     )
 
 
-def describe_edges(superpixels: Superpixels, rag: RagEdges) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """e×EDGE_FEATURES float32 features, and e float32 hand-made contrast that says nothing of size."""
-    return describe_all(
-        rag.first,
-        rag.second,
-        rag.length,
-        rag.strength,
-        superpixels.area,
-        superpixels.histogram,
-        superpixels.colour,
-        superpixels.box,
-        perimeters(rag, len(superpixels.area)),
-        float(superpixels.area.sum()),
-    )
-
-
-def perimeters(rag: RagEdges, n: int) -> NDArray[np.float32]:
-    """n float32: the length of each superpixel's edges."""
-    total = np.bincount(rag.first, weights=rag.length, minlength=n)
-    total += np.bincount(rag.second, weights=rag.length, minlength=n)
-    return total.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Tree:
+class Tree(NamedTuple):
     """One merge tree over n superpixels; nodes 0…n−1 are the superpixels, 2n−2 the root.
 
     Attributes:

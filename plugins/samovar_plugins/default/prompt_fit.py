@@ -100,9 +100,7 @@ def point_rows(
     graph: RegionGraph, x: float, y: float, superpixel: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The proposals under a point (working pixels) and their k×POINT_FEATURES features."""
-    chosen = np.flatnonzero(
-        holding(superpixel, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)
-    )
+    chosen = np.flatnonzero(holding(superpixel, *graph.pool))
     rows, cols = graph.frame.rows, graph.frame.cols
     frame_gap = max(min(x, y, cols - x, rows - y), 0.0) + 0.5
     gap = nearest_pixel(graph.labels, len(graph.area), x, y, frame_gap)  # no depth inside a proposal is larger
@@ -115,10 +113,7 @@ def point_rows(
         gap,
         frame_gap,
         float(graph.area[superpixel]) / graph.total,
-        graph.order,
-        graph.proposal_tree,
-        graph.proposal_start,
-        graph.proposal_end,
+        *graph.pool,
         graph.proposal_box,
         about,
         rows,
@@ -218,13 +213,9 @@ def score_proposals(graph: RegionGraph, query: Query, weights: Weights) -> Propo
         score = graph.proposal_features[:, 10].astype(np.float32)
     wrong = np.zeros(len(index), np.float32)
     for superpixel in query.positive_superpixels:
-        wrong += ~holding(int(superpixel), graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)[
-            index
-        ]
+        wrong += ~holding(int(superpixel), *graph.pool)[index]
     for superpixel in query.negative_superpixels:
-        wrong += holding(int(superpixel), graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end)[
-            index
-        ]
+        wrong += holding(int(superpixel), *graph.pool)[index]
     odds = SHARPNESS * score - _VIOLATION * wrong
     weight = np.exp(odds - odds.max())
     area = np.exp(graph.proposal_features[index, 0].astype(np.float32)) * np.float32(graph.total)
@@ -234,9 +225,7 @@ def score_proposals(graph: RegionGraph, query: Query, weights: Weights) -> Propo
 def _prior_scores(graph: RegionGraph, prior: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     everything = np.arange(len(graph.proposal_tree))
     mass = graph.area * prior
-    inside = superpixel_sums(
-        everything, mass, graph.order, graph.proposal_tree, graph.proposal_start, graph.proposal_end
-    )
+    inside = superpixel_sums(everything, mass, *graph.pool)
     area = np.exp(graph.proposal_features[:, 0].astype(np.float32)) * np.float32(graph.total)
     iou = inside / np.maximum(area + mass.sum() - inside, 1e-6)
     index = np.flatnonzero(iou >= np.float32(_CLAIMED))

@@ -120,22 +120,21 @@ def votes(
 
 
 @njit(fastmath=True)
-def _describe(
-    parent: NDArray[np.int32],
-    height: NDArray[np.float32],
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    length: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    area: NDArray[np.float32],
-    superpixel_box: NDArray[np.float32],
-    centre: NDArray[np.float32],
-    rim: NDArray[np.float32],
-    colour: NDArray[np.float64],
-    histogram: NDArray[np.float32],
-    rows: int,
-    cols: int,
+def describe_nodes(
+    tree: Tree, superpixels: Superpixels, rag: RagEdges, strength: NDArray[np.float32], rows: int, cols: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Features, boxes and areas of every node.
+
+    Args:
+        strength: e float32, the probability that each superpixel edge is an object boundary.
+
+    Returns:
+        (2n−1)×NODE_FEATURES float32 (column 12, the number of trees, is left 0), (2n−1)×4 float32 boxes in
+        working pixels, and 2n−1 float32 areas.
+    """
+    parent, height, first, second, length = tree.parent, tree.height, rag.first, rag.second, rag.length
+    area, centre, rim, colour = superpixels.area, superpixels.centre, superpixels.rim, superpixels.colour
+    leaf_box, histogram = superpixels.box, superpixels.histogram
     n = area.shape[0]
     nodes = parent.shape[0]
     bins = histogram.shape[1]
@@ -154,7 +153,7 @@ def _describe(
         sums[i, 4] = 1
         for c in range(4):
             sums[i, 5 + c] = colour[i, c]
-            box[i, c] = superpixel_box[i, c]
+            box[i, c] = leaf_box[i, c]
         for k in range(bins):
             own[i, k] = histogram[i, k]
     for i in range(n, nodes):
@@ -246,36 +245,6 @@ def _describe(
         out[i, 18] = outline_strength - inner_strength
         out[i, 19] = np.sqrt(size / total)
     return out, box, sums[:, 0].astype(np.float32)
-
-
-def describe_nodes(
-    tree: Tree, superpixels: Superpixels, rag: RagEdges, strength: NDArray[np.float32], rows: int, cols: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Features, boxes and areas of every node.
-
-    Args:
-        strength: e float32, the probability that each superpixel edge is an object boundary.
-
-    Returns:
-        (2n−1)×NODE_FEATURES float32 (column 12, the number of trees, is left 0), (2n−1)×4 float32 boxes in
-        working pixels, and 2n−1 float32 areas.
-    """
-    return _describe(
-        tree.parent,
-        tree.height,
-        rag.first,
-        rag.second,
-        rag.length,
-        strength,
-        superpixels.area,
-        superpixels.box,
-        superpixels.centre,
-        superpixels.rim,
-        superpixels.colour,
-        superpixels.histogram,
-        rows,
-        cols,
-    )
 
 
 @njit

@@ -6,7 +6,7 @@ merge across an edge costs, and, as adjacency lists, distances, averages and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from samovar.jit import njit
 
 from .channels import GRADIENTS
-from .superpixels import GROUPS
+from .superpixels import GROUPS, Superpixels
 
 __all__ = [
     "EDGE_FEATURES",
     "FAR",
     "SIZELESS",
+    "Cost",
     "RagEdges",
     "adjacency",
     "components",
-    "describe_all",
+    "describe_edges",
     "distances",
     "find_edges",
     "merge_cost",
     "network_row",
+    "perimeters",
     "smoothed",
 ]
 
@@ -38,12 +40,18 @@ emptiness of the joint box, share of the smaller perimeter."""
 SIZELESS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12)
 """The features that say nothing of size."""
 
+FAR = 3.0
+"""Distances are cut here: whatever is farther is equally far."""
+
+_STRONG = 30.0
+_STEP = 0.05
+_BINS = 512
+
 _SHARE = EDGE_FEATURES - 1
 _SIZES = len(SIZELESS)
 
 
-@dataclass(frozen=True)
-class RagEdges:
+class RagEdges(NamedTuple):
     """The e edges between neighbouring superpixels (4-neighbours).
 
     Attributes:
@@ -118,15 +126,13 @@ def edge_features(
     b: int,
     length: float,
     strength: NDArray[np.float32],
-    area: NDArray[np.float32],
-    histogram: NDArray[np.float32],
-    colour: NDArray[np.float64],
-    box: NDArray[np.float32],
+    regions: Superpixels,
     perimeter: NDArray[np.float32],
     total: float,
     out: NDArray[np.float32],
 ) -> float:
-    """Fill `out` with the EDGE_FEATURES, tempered, of the edge of a and b; return their hand-made contrast."""
+    """Fill `out` with the EDGE_FEATURES, tempered, of the edge between a and b; return their hand-made contrast."""
+    area, box, colour, histogram = regions.area, regions.box, regions.colour, regions.histogram
     small = min(area[a], area[b])
     joint = area[a] + area[b]
     plain = strength[1] / length / 10
@@ -198,77 +204,81 @@ def softplus(value: float) -> float:
     return float(np.log1p(np.exp(value))) if value < 20 else value
 
 
+class Cost(NamedTuple):
+    """What a `merge_trees.Recipe` multiplies, for kernels.
+
+    Attributes:
+        contrast, outline: whether those are factors.
+        net, inputs, hidden: a network, its features (EDGE_FEATURES, as many as SIZELESS, or 0 for none) and units.
+        size_power, share_power: exponents.
+    """
+
+    contrast: bool
+    outline: bool
+    net: NDArray[np.float32]
+    inputs: int
+    hidden: int
+    size_power: float
+    share_power: float
+
+
 @njit(fastmath=True)
 def merge_cost(
     a: int,
     b: int,
     length: float,
     strength: NDArray[np.float32],
-    area: NDArray[np.float32],
-    histogram: NDArray[np.float32],
-    colour: NDArray[np.float64],
-    box: NDArray[np.float32],
+    regions: Superpixels,
     perimeter: NDArray[np.float32],
     total: float,
-    contrast: bool,
-    outline: bool,
-    net: NDArray[np.float32],
-    inputs: int,
-    hidden: int,
-    size_power: float,
-    share_power: float,
+    by: Cost,
     row: NDArray[np.float32],
     scratch: NDArray[np.float32],
 ) -> float:
-    """What merging a and b across their edge costs by a `merging.Recipe`.
+    """What merging a and b across their edge costs.
 
     Args:
         strength: of the edge; the last entry is the summed outline probability.
-        inputs: of the network: EDGE_FEATURES, as many as SIZELESS, or 0 for no network.
         row, scratch: EDGE_FEATURES and 2×hidden float32, overwritten.
     """
-    cost = edge_features(a, b, length, strength, area, histogram, colour, box, perimeter, total, row)
+    cost = edge_features(a, b, length, strength, regions, perimeter, total, row)
     share = row[_SHARE]
-    if not contrast:
+    if not by.contrast:
         cost = 1.0
-    if outline:
+    if by.outline:
         cost *= strength[strength.shape[0] - 1] / length + 0.05
-    if inputs > 0:
-        if inputs == _SIZES:  # the features of size are left out, so what is behind them moves up
+    if by.inputs > 0:
+        if by.inputs == _SIZES:  # the features of size are left out, so what is behind them moves up
             row[_SIZES - 1] = share
-        cost *= softplus(network_row(net, inputs, hidden, row, scratch) + 2)
-    whole: float = cost * (min(area[a], area[b]) / total) ** size_power * (1.2 - share) ** share_power
+        cost *= softplus(network_row(by.net, by.inputs, by.hidden, row, scratch) + 2)
+    small = min(regions.area[a], regions.area[b])
+    whole: float = cost * (small / total) ** by.size_power * (1.2 - share) ** by.share_power
     return whole
 
 
 @njit(fastmath=True)
-def describe_all(
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    length: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    area: NDArray[np.float32],
-    histogram: NDArray[np.float32],
-    colour: NDArray[np.float64],
-    box: NDArray[np.float32],
-    perimeter: NDArray[np.float32],
-    total: float,
+def _describe_edges(
+    rag: RagEdges, regions: Superpixels, perimeter: NDArray[np.float32], total: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    edges = first.shape[0]
+    edges = rag.first.shape[0]
     out = np.empty((edges, EDGE_FEATURES), np.float32)
     plain = np.empty(edges, np.float32)
     for e in range(edges):
-        a, b = first[e], second[e]
-        plain[e] = edge_features(a, b, length[e], strength[e], area, histogram, colour, box, perimeter, total, out[e])
+        a, b = rag.first[e], rag.second[e]
+        plain[e] = edge_features(a, b, rag.length[e], rag.strength[e], regions, perimeter, total, out[e])
     return out, plain
 
 
-FAR = 3.0
-"""Distances are cut here: whatever is farther is equally far."""
+def describe_edges(superpixels: Superpixels, rag: RagEdges) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """e×EDGE_FEATURES float32 features, and e float32 hand-made contrast that says nothing of size."""
+    return _describe_edges(rag, superpixels, perimeters(rag, len(superpixels.area)), float(superpixels.area.sum()))
 
-_STRONG = 30.0
-_STEP = 0.05
-_BINS = 512
+
+def perimeters(rag: RagEdges, n: int) -> NDArray[np.float32]:
+    """n float32: the length of each superpixel's edges."""
+    total = np.bincount(rag.first, weights=rag.length, minlength=n)
+    total += np.bincount(rag.second, weights=rag.length, minlength=n)
+    return total.astype(np.float32)
 
 
 @njit

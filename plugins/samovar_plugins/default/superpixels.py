@@ -12,7 +12,7 @@ colour, positions, bounding boxes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +148,7 @@ _TEXTON_DIMENSIONS = 9
 _ROUNDS = 6
 
 
-@dataclass(frozen=True)
-class Superpixels:
+class Superpixels(NamedTuple):
     """Statistics of n superpixels.
 
     Attributes:

@@ -66,7 +66,7 @@ def test_torn_and_senseless_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"torn\.npz"):
         load_weights(torn)
     wild = tmp_path / "wild.npz"
-    np.savez(wild, edge=np.array([1, np.nan], np.float32))
+    np.savez(wild, border=np.array([1, np.nan], np.float32))
     with pytest.raises(WeightsError, match="border must be a vector of finite numbers"):
         load_weights(wild)
 
@@ -88,7 +88,7 @@ def test_other_code_has_another_fingerprint(tmp_path: Path, segmenter: DefaultSe
     shutil.copy(PACKAGE.parent / "__init__.py", copy.parent)
     assert fingerprint_of(tmp_path) == segmenter.fingerprint
     encoding = copy / "encoding.py"
-    encoding.write_text(encoding.read_text().replace('"leaf_rim_distance"', '"leaf_edge_distance"'))
+    encoding.write_text(encoding.read_text().replace('"superpixel_rim_distance"', '"superpixel_edge_distance"'))
     assert fingerprint_of(tmp_path) != segmenter.fingerprint
 
 
