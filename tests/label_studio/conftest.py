@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 import samovar
 from tests.label_studio.studio import Backend, Studio, backend_process, studio_process
@@ -46,3 +48,17 @@ def photo(repository: Path) -> Path:
 @pytest.fixture(scope="session")
 def portrait(repository: Path) -> Path:
     return repository / "docs" / "assets" / "portrait.jpg"
+
+
+QUIET = ("background-networking", "component-update", "sync", "quic", "gpu")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "these tests need Chromium"
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()

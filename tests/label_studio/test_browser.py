@@ -1,41 +1,21 @@
-"""A person in front of a browser: clicks in Label Studio, and on the server's own page."""
+"""A person in front of a browser clicks in Label Studio."""
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pytest
-from PIL import Image as Pillow
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from samovar import Masks, Prompt, Runtime
 from samovar_adapters.label_studio.regions import decode_brush
-from tests.label_studio.studio import EMAIL, PASSWORD, Backend, Studio, config, free_port, running, wait_for
+from tests.label_studio.studio import EMAIL, PASSWORD, Backend, Studio, config
 
 # In a fresh environment the first click compiles the model's kernels, on a busy machine for long.
 PATIENCE = 180_000
 expect.set_options(timeout=PATIENCE)
-
-QUIET = ("background-networking", "component-update", "sync", "quic", "gpu")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    assert program, "these tests need Chromium"
-    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
 
 
 def iou(first: Masks, second: Masks) -> float:
@@ -166,91 +146,3 @@ def _log_in(page: Page, studio: Studio) -> None:
     page.fill("input[name=password]", PASSWORD)
     page.click("button[type=submit]")
     page.wait_for_load_state("networkidle")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    log = tmp_path_factory.mktemp("serve") / "serve.log"
-    with running([sys.executable, "-m", "samovar", "serve", "--port", str(port)], log, {}) as process:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/health", process, log, 60)
-        yield url
-
-
-def test_the_page_follows_clicks_boxes_keys_and_gives_the_mask_away(
-    browser: Browser, server: str, photo: Path, model: Runtime, screenshots: Path
-) -> None:
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.goto(server)
-    page.screenshot(path=screenshots / "page-empty.png")
-    status = page.locator("#status")
-    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
-    expect(status).to_contain_text("expected an image")
-    expect(page.locator("#pick")).to_be_visible()
-    assert [problem for problem in problems if "400" not in problem] == []  # the browser notes every refusal
-    problems.clear()
-    page.set_input_files("#file", photo)
-    expect(status).to_contain_text("Click the object")
-    stage = page.locator("#stage")
-    frame = stage.bounding_box()
-    assert frame is not None
-    scale = frame["width"] / 600
-
-    def at(x: float, y: float) -> Any:
-        return {"x": x * scale, "y": y * scale}
-
-    def press(*keys: str) -> None:
-        for key in keys:
-            page.keyboard.press(key)
-
-    def settled() -> Masks:
-        expect(stage).to_have_attribute("aria-busy", "false")
-        expect(status).to_contain_text("pixels")
-        with page.expect_download() as saved:
-            page.click("#png")
-        data = Path(saved.value.path()).read_bytes()
-        return Masks.from_array((np.asarray(Pillow.open(io.BytesIO(data)).convert("L")) > 127)[None])
-
-    stage.click(position=at(310, 120))
-    one = settled()
-    assert iou(one, model.segment(photo, Prompt(points=[(310, 120)]))) > 0.98
-    stage.click(position=at(363, 285), button="right")
-    two = settled()
-    assert iou(two, model.segment(photo, Prompt(points=[(310, 120), (363, 285)], point_labels=[1, 0]))) > 0.98
-    page.screenshot(path=screenshots / "page-clicks.png")
-    press("z")
-    assert settled().equals(one)
-    press("Escape")
-    expect(status).to_contain_text("Click the object")
-
-    page.mouse.move(frame["x"] + 160 * scale, frame["y"] + 5 * scale)
-    page.mouse.down()
-    page.mouse.move(frame["x"] + 300 * scale, frame["y"] + 100 * scale)
-    page.mouse.move(frame["x"] + 420 * scale, frame["y"] + 215 * scale)
-    page.mouse.up()
-    assert iou(settled(), model.segment(photo, Prompt(box=(160, 5, 420, 215)))) > 0.95
-    with page.expect_download() as coco:
-        page.click("#coco")
-    annotation = json.loads(Path(coco.value.path()).read_text())["annotations"][0]
-    assert Masks.from_coco_rle([annotation["segmentation"]]).areas[0] == annotation["area"]
-    with page.expect_download() as svg:
-        page.click("#svg")
-    assert 'viewBox="0 0 600 400"' in Path(svg.value.path()).read_text()
-
-    # Everything again without a mouse.
-    press("Escape")
-    stage.focus()
-    press("ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "Enter")
-    assert settled().areas[0] > 0
-    stage.focus()
-    press("ArrowDown", "ArrowDown", " ", "z", "z")
-    expect(status).to_contain_text("Click the object")
-    press("b", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "b")
-    assert settled().areas[0] > 0
-    page.close()
-    assert problems == []

@@ -1,10 +1,11 @@
-// Drop a picture, click, see the mask follow. Everything goes through the same API that other programs use.
+// Drop an image, click, see the mask follow. Everything goes through the same API that other programs use.
 
 const by = (id) => document.getElementById(id);
-const stage = by("stage"), picture = by("picture"), drawing = by("drawing"), status = by("status");
+const room = document.querySelector("main"), stage = by("stage"), photo = by("photo"), drawing = by("drawing");
+const status = by("status");
 
-let image = null; // {key, name, file, width, height}: the picture as the server knows it
-let marks = []; // in the order they were made: {x, y, label} or {box: [x1, y1, x2, y2]}
+let image = null; // {key, name, file, width, height}: the image as the server knows it
+let marks = []; // in the order they were made: {x, y, label} or {box: [x1, y1, x2, y2]}; of boxes the last one counts
 let answer = null; // the mask last shown
 let asked = 0; // counts requests, so that a late answer never replaces a newer one
 let cross = null; // [x, y] of the keyboard's cross
@@ -32,16 +33,18 @@ async function ask(path, body) {
   return said;
 }
 
-// ---------------------------------------------------------------- the picture
+// ---------------------------------------------------------------- the image
 
 async function open(file) {
   if (!file) return;
   const mine = ++asked;
   image = answer = corner = cross = null;
   marks = [];
-  URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(file);
-  picture.alt = file.name;
+  view = { zoom: 1, x: 0, y: 0 };
+  colours = null;
+  URL.revokeObjectURL(photo.src);
+  photo.src = URL.createObjectURL(file);
+  photo.alt = file.name;
   by("empty").hidden = true;
   stage.hidden = false;
   stage.classList.add("busy");
@@ -57,7 +60,7 @@ async function open(file) {
     stage.focus();
   } catch (error) {
     if (mine !== asked) return;
-    stage.hidden = true; // a file that is no picture leaves room for another
+    stage.hidden = true; // a file that is no image leaves room for another
     by("empty").hidden = false;
     say(error.message, true);
   } finally {
@@ -65,24 +68,68 @@ async function open(file) {
   }
 }
 
+// ---------------------------------------------------------------- zoom
+
+let view = { zoom: 1, x: 0, y: 0 }; // how much larger than what fits; where the middle is, in screen pixels from the room's
+const MOST = 32;
+
 function fit() {
-  const wide = image?.width ?? picture.naturalWidth, high = image?.height ?? picture.naturalHeight;
+  const wide = image?.width ?? photo.naturalWidth, high = image?.height ?? photo.naturalHeight;
   if (!wide || !high) return;
-  const room = stage.parentElement.getBoundingClientRect();
-  const scale = Math.min((room.width - 32) / wide, (room.height - 32) / high);
+  const frame = room.getBoundingClientRect();
+  const scale = Math.min((frame.width - 32) / wide, (frame.height - 32) / high) * view.zoom;
+  const over = (size, most) => Math.max((size - most) / 2 + 16, 0); // an edge may come into view, not go past the middle
+  const keep = (value, most) => Math.min(Math.max(value, -most), most);
+  view.x = view.zoom > 1 ? keep(view.x, over(wide * scale, frame.width)) : 0;
+  view.y = view.zoom > 1 ? keep(view.y, over(high * scale, frame.height)) : 0;
   stage.style.width = `${wide * scale}px`;
   stage.style.height = `${high * scale}px`;
+  stage.style.transform = `translate(${view.x}px, ${view.y}px)`;
+  stage.classList.toggle("close", image !== null && scale > 3);
+  by("whole").disabled = view.zoom === 1;
   draw();
 }
 
-picture.addEventListener("load", fit);
+// What lies under (x, y) on the screen stays there.
+function zoom(factor, x, y) {
+  if (!image) return;
+  const frame = room.getBoundingClientRect();
+  const next = Math.min(Math.max(view.zoom * factor, 1), MOST), grown = next / view.zoom;
+  const fromMiddle = [x - frame.left - frame.width / 2, y - frame.top - frame.height / 2];
+  view = {
+    zoom: next,
+    x: fromMiddle[0] - (fromMiddle[0] - view.x) * grown,
+    y: fromMiddle[1] - (fromMiddle[1] - view.y) * grown,
+  };
+  fit();
+}
+
+function zoomMiddle(factor) {
+  const frame = room.getBoundingClientRect();
+  zoom(factor, frame.left + frame.width / 2, frame.top + frame.height / 2);
+}
+
+function pan(x, y) {
+  view.x += x;
+  view.y += y;
+  fit();
+}
+
+room.addEventListener("wheel", (event) => {
+  if (!image) return;
+  event.preventDefault();
+  const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+  zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0015)), event.clientX, event.clientY); // ctrl: a pinch on a touchpad
+}, { passive: false });
+by("whole").addEventListener("click", () => { view = { zoom: 1, x: 0, y: 0 }; fit(); });
+
+photo.addEventListener("load", fit);
 addEventListener("resize", fit);
 
 // ---------------------------------------------------------------- marks
 
 function mark(made) {
   if (!image) return;
-  if (made.box) marks = marks.filter((one) => !one.box); // one object has one box
   marks.push(made);
   segment();
 }
@@ -99,6 +146,9 @@ function clear() {
   segment();
 }
 
+// One object has one box: a later one stands in for those before, and undo brings them back.
+const lastBox = () => marks.findLast((one) => one.box)?.box;
+
 function prompt() {
   const points = marks.filter((one) => !one.box);
   const wanted = {};
@@ -106,8 +156,8 @@ function prompt() {
     wanted.points = points.map((one) => [one.x, one.y]);
     wanted.point_labels = points.map((one) => one.label);
   }
-  const boxes = marks.filter((one) => one.box);
-  if (boxes.length) wanted.box = boxes[0].box;
+  const box = lastBox();
+  if (box) wanted.box = box;
   return wanted;
 }
 
@@ -126,11 +176,12 @@ async function segment(again = true) {
     const said = await ask("v1/segment", { image: image.key, prompts: [prompt()], polygons: true });
     if (mine !== asked) return;
     answer = said.masks[0] ?? null;
+    if (answer?.area) by("mask").style.fill = `rgb(${tint().join(" ")} / 0.5)`;
     const took = Math.round(performance.now() - began);
     say(answer?.area ? `${answer.area} pixels · quality ${answer.score.toFixed(2)} · ${took} ms` : "Nothing found there.");
   } catch (error) {
     if (mine !== asked) return;
-    if (error.status === 404 && again) { // the server has forgotten the picture, or was restarted
+    if (error.status === 404 && again) { // the server has forgotten the image, or was restarted
       await ask("v1/embed", image.file).catch(() => null);
       return mine === asked ? segment(false) : undefined;
     }
@@ -145,8 +196,35 @@ async function segment(again = true) {
 const outline = (mask) =>
   (mask?.polygons ?? []).flat().map((ring) => `M${ring.map((point) => point.join(" ")).join("L")}Z`).join("");
 
+// The tint that stands out most from what is under the mask.
+const TINTS = [[255, 122, 40], [0, 190, 255], [255, 60, 200], [150, 230, 0]];
+let colours = null; // the image, small, to look colours up in
+
+function tint() {
+  if (!colours && photo.complete && photo.naturalWidth) {
+    const scale = 128 / Math.max(image.width, image.height);
+    colours = Object.assign(document.createElement("canvas"), {
+      width: Math.max(Math.round(image.width * scale), 1), height: Math.max(Math.round(image.height * scale), 1),
+    });
+    colours.getContext("2d").drawImage(photo, 0, 0, colours.width, colours.height);
+  }
+  if (!colours) return TINTS[0];
+  const under = document.createElement("canvas");
+  Object.assign(under, { width: colours.width, height: colours.height });
+  const context = under.getContext("2d", { willReadFrequently: true });
+  context.scale(colours.width / image.width, colours.height / image.height);
+  context.clip(new Path2D(outline(answer)), "evenodd");
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.drawImage(colours, 0, 0);
+  const sum = [0, 0, 0, 0], { data } = context.getImageData(0, 0, under.width, under.height);
+  for (let i = 0; i < data.length; i++) sum[i % 4] += i % 4 === 3 ? data[i] : data[i] * data[i | 3] / 255;
+  const mean = sum.slice(0, 3).map((value) => value / Math.max(sum[3] / 255, 1));
+  const far = (one) => Math.hypot(...one.map((value, i) => value - mean[i]));
+  return TINTS.reduce((best, one) => (far(one) > far(best) ? one : best));
+}
+
 function draw() {
-  by("mask").setAttribute("d", outline(answer));
+  for (const id of ["edge", "mask"]) by(id).setAttribute("d", outline(answer));
   const scale = image && stage.clientWidth ? image.width / stage.clientWidth : 1;
   by("points").replaceChildren(...marks.filter((one) => !one.box).map((one) => {
     const dot = document.createElementNS("http://www.w3.org/2000/svg", "ellipse");
@@ -155,7 +233,7 @@ function draw() {
     dot.setAttribute("class", one.label ? "object" : "background");
     return dot;
   }));
-  show(by("box"), marks.find((one) => one.box)?.box ?? (corner && cross ? spanned(corner, cross) : null));
+  show(by("box"), corner && cross ? spanned(corner, cross) : lastBox());
   by("cross").toggleAttribute("hidden", !cross);
   if (cross) {
     const [x, y] = cross, [across, down] = by("cross").children;
@@ -186,29 +264,70 @@ function place(event) {
   ];
 }
 
-let pressed = null; // where a drag began, on the screen and in the picture
+let pressed = null; // where a drag began, on the screen and in the image
+const fingers = new Map(); // pointers that are down: where each is
+const LONG = 500; // milliseconds after which a finger that rests marks the background
 
-stage.addEventListener("contextmenu", (event) => event.preventDefault());
-stage.addEventListener("pointerdown", (event) => {
-  if (!image || (event.button !== 0 && event.button !== 2)) return;
+const background = () => by("background").checked;
+
+function begin(event) {
   cross = corner = null;
   pressed = { x: event.clientX, y: event.clientY, at: place(event), button: event.button };
-  stage.setPointerCapture(event.pointerId);
+  if (event.pointerType === "touch") pressed.rests = setTimeout(() => {
+    const [x, y] = pressed.at;
+    forget();
+    navigator.vibrate?.(20);
+    mark({ x, y, label: 0 });
+  }, LONG);
+}
+
+function forget() {
+  clearTimeout(pressed?.rests);
+  pressed = null;
+}
+
+// Two fingers: the image follows them, further apart and to wherever their middle goes.
+function pinch(id, x, y) {
+  const [other] = [...fingers].filter(([one]) => one !== id).map(([, at]) => at), before = fingers.get(id);
+  const apart = Math.hypot(x - other[0], y - other[1]) / Math.max(Math.hypot(before[0] - other[0], before[1] - other[1]), 1);
+  fingers.set(id, [x, y]);
+  pan((x - before[0]) / 2, (y - before[1]) / 2);
+  zoom(apart, (x + other[0]) / 2, (y + other[1]) / 2);
+}
+
+room.addEventListener("contextmenu", (event) => { if (image) event.preventDefault(); });
+room.addEventListener("pointerdown", (event) => {
+  if (!image) return;
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  room.setPointerCapture(event.pointerId);
+  if (event.button === 1) event.preventDefault(); // no scrolling by the browser: the middle button moves the image
+  if (fingers.size > 1) forget(), draw();
+  else if (event.button === 0 || event.button === 2) { if (stage.contains(event.target)) begin(event); }
 });
 const dragged = (event) =>
   pressed?.button === 0 && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > 5;
-stage.addEventListener("pointermove", (event) => {
-  if (dragged(event)) show(by("box"), spanned(pressed.at, place(event)));
+room.addEventListener("pointermove", (event) => {
+  const before = fingers.get(event.pointerId);
+  if (!before) return;
+  if (fingers.size === 2) return pinch(event.pointerId, event.clientX, event.clientY);
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  if (event.buttons === 4) pan(event.clientX - before[0], event.clientY - before[1]);
+  else if (dragged(event)) {
+    clearTimeout(pressed.rests);
+    show(by("box"), spanned(pressed.at, place(event)));
+  }
 });
-stage.addEventListener("pointerup", (event) => {
+room.addEventListener("pointerup", (event) => {
+  fingers.delete(event.pointerId);
   if (!pressed) return;
   const box = dragged(event) ? spanned(pressed.at, place(event)) : null;
-  const [x, y] = pressed.at, label = pressed.button === 2 ? 0 : 1;
-  pressed = null;
+  const [x, y] = pressed.at, label = pressed.button === 2 || background() ? 0 : 1;
+  forget();
+  stage.focus({ preventScroll: true });
   if (!box) mark({ x, y, label });
   else if (box[2] > box[0] && box[3] > box[1]) mark({ box });
 });
-stage.addEventListener("pointercancel", () => { pressed = null; draw(); });
+room.addEventListener("pointercancel", (event) => { fingers.delete(event.pointerId); forget(); draw(); });
 
 const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -223,8 +342,11 @@ stage.addEventListener("keydown", (event) => {
       Math.min(Math.max(cross[1] + dy * far, 0), image.height),
     ];
     draw();
+    const frame = room.getBoundingClientRect(), at = by("cross").getBoundingClientRect();
+    const outside = (low, high, from, to) => Math.max(from - low, 0) + Math.min(to - high, 0);
+    pan(outside(at.left, at.right, frame.left, frame.right), outside(at.top, at.bottom, frame.top, frame.bottom));
   } else if ((event.key === "Enter" || event.key === " ") && cross) {
-    mark({ x: cross[0], y: cross[1], label: event.key === "Enter" ? 1 : 0 });
+    mark({ x: cross[0], y: cross[1], label: event.key === "Enter" && !background() ? 1 : 0 });
   } else if (event.key.toLowerCase() === "b" && cross) {
     const box = corner && spanned(corner, cross);
     corner = corner ? null : cross;
@@ -238,6 +360,10 @@ addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (key === "z" && !event.altKey && !event.shiftKey && marks.length) undo();
   else if (key === "escape" && (marks.length || corner)) clear();
+  else if (image && (key === "+" || key === "=") && !event.ctrlKey && !event.metaKey) zoomMiddle(1.5);
+  else if (image && key === "-" && !event.ctrlKey && !event.metaKey) zoomMiddle(1 / 1.5);
+  else if (image && key === "0" && !event.ctrlKey && !event.metaKey) by("whole").click();
+  else if (image && key === "x" && !event.ctrlKey && !event.metaKey) by(background() ? "object" : "background").click();
   else if (key === "o" && !event.ctrlKey && !event.metaKey && !event.altKey) by("file").click();
   else return;
   event.preventDefault();
