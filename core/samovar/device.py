@@ -28,14 +28,14 @@ def available_devices() -> list[str]:
 
 
 def why_no_gpu() -> tuple[str, str]:
-    """Why no GPU can be used on this machine, and how to mend that."""
+    """Why no GPU can be used on this machine, and what to do about it."""
     if find_spec("torch") is None:
         return "torch, which drives them, is not installed", 'if there is one: pip install "samovar[sam]"'
     import torch
 
     if torch.version.cuda is None and torch.version.hip is None:
-        mend = "if there is one, install torch's build for it: https://pytorch.org/get-started/locally/"
-        return f"torch {torch.__version__} is a build for CPUs alone", mend
+        advice = "if there is one, install torch's build for it: https://pytorch.org/get-started/locally/"
+        return f"torch {torch.__version__} is a build for CPUs alone", advice
     return (
         f"torch {torch.__version__} finds none",
         "if there is one, see what nvidia-smi or rocminfo says of its driver",

@@ -1,4 +1,4 @@
-"""What `samovar doctor` finds out. Each check says what is there and how to mend what is not."""
+"""What `samovar doctor` finds out. Each check says what is there and what to do about what is not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
     subject: str
     state: Literal["ok", "lack", "broken"]
     detail: str
-    mend: str | None = None
+    advice: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -118,8 +118,8 @@ def _models() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     for plugin in load_plugins().list_plugins():
         if plugin.problems:
-            mend = f"mend or uninstall it, or set SAMOVAR_BLOCK={plugin.name}"
-            yield Finding("plugins", plugin.name, "broken", "; ".join(plugin.problems), mend)
+            advice = f"fix or uninstall it, or set SAMOVAR_BLOCK={plugin.name}"
+            yield Finding("plugins", plugin.name, "broken", "; ".join(plugin.problems), advice)
         else:
             yield Finding("plugins", plugin.name, "ok", "blocked" if plugin.blocked else "registered")
 
@@ -130,7 +130,7 @@ def _cache() -> Iterator[Finding]:
     try:
         folder = CacheConfig.load().folder.absolute()
     except SamovarError as error:
-        yield Finding("cache", "settings", "broken", str(error), "mend them, or unset SAMOVAR_CONFIG and its like")
+        yield Finding("cache", "settings", "broken", str(error), "correct them, or unset SAMOVAR_CONFIG and its like")
         return
     # By os.path, which takes a folder that may not be looked into for one that is not there.
     existing = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110

@@ -34,9 +34,9 @@ def test_of_several_gpus_the_current_one_comes_first(monkeypatch: pytest.MonkeyP
 
 def test_without_torch_the_lack_of_a_gpu_is_mended_by_installing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samovar.device.find_spec", lambda name: None)
-    lack, mend = why_no_gpu()
+    lack, advice = why_no_gpu()
     assert "torch" in lack
-    assert 'pip install "samovar[sam]"' in mend
+    assert 'pip install "samovar[sam]"' in advice
 
 
 @pytest.mark.parametrize(

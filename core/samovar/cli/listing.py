@@ -195,8 +195,8 @@ def doctor(as_json: bool) -> int:
                 click.echo(f"\n{finding.area}")
                 area = finding.area
             click.echo(f"  {MARKS[finding.state]} {finding.subject:<24} {finding.detail}")
-            if finding.mend:
-                click.echo(f"    → {finding.mend}")
+            if finding.advice:
+                click.echo(f"    → {finding.advice}")
     return int(any(finding.state == "broken" for finding in findings))
 
 

@@ -1,4 +1,4 @@
-"""Small made-up pictures and prompts for them: each size and seed gives the same one everywhere."""
+"""Small made-up images and prompts for them: each size and seed gives the same one everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samovar.types import KINDS, Kind
 __all__ = ["SIZES", "all_at_once", "prompt", "prompts", "scene", "scenes", "undecodable"]
 
 SIZES: tuple[tuple[int, int], ...] = ((64, 48), (48, 64), (33, 17), (8, 8), (1, 1))
-"""Width and height of the pictures: both ways round, odd, tiny, and the tiniest."""
+"""Width and height of the images: both ways round, odd, tiny, and the tiniest."""
 
 
 def scene(width: int, height: int, seed: int = 0) -> Image:
@@ -40,12 +40,12 @@ def undecodable(width: int, height: int, folder: Path) -> Image:
 
 
 def scenes(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Image]:
-    """One picture of each size, all different."""
+    """One image of each size, all different."""
     return [scene(width, height, seed) for seed, (width, height) in enumerate(sizes)]
 
 
 def prompts(kinds: Iterable[Kind], image: Image, count: int) -> Prompts:
-    """`count` prompts on `image`, of all `kinds` in turn, no two alike on a picture of some size."""
+    """`count` prompts on `image`, of all `kinds` in turn, no two alike on an image of some size."""
     wanted = [kind for kind in KINDS if kind in kinds]
     return Prompts.of([prompt(wanted[number % len(wanted)], image, number) for number in range(count)])
 

@@ -38,7 +38,7 @@ class SegmenterTests:
     Every subclass overrides `load_weights`, by which the suite sees that other weights have another fingerprint.
 
     Class attributes that a subclass may set, saying why:
-        sizes: width and height of the made-up pictures.
+        sizes: width and height of the made-up images.
         counts: how many prompts each of them gets in ragged batches.
         tolerance: by how much floats (tensors, scores) may differ between a batch and one by one, relative to the
             largest of them. 0, exactly the same, unless the arithmetic depends on the size of the batch.
@@ -69,7 +69,7 @@ class SegmenterTests:
 
     @property
     def images(self) -> list[Image]:
-        """Made-up pictures of the sizes in `sizes`."""
+        """Made-up images of the sizes in `sizes`."""
         return scenes(self.sizes)
 
     def embeddings(self, segmenter: Segmenter) -> list[Embedding]:

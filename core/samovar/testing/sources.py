@@ -23,7 +23,7 @@ __all__ = ["PromptSourceTests"]
 class PromptSourceTests:
     """Subclass it beside a fixture `source`.
 
-    Override the fixture `images` with pictures in which the source finds something: by default they are made up, and
+    Override the fixture `images` with images in which the source finds something: by default they are made up, and
     then an answer of no prompts at all is believed.
 
     Class attributes that a subclass sets:

@@ -1,4 +1,4 @@
-"""`samovar doctor`: what is there, what is not, and how to mend each lack."""
+"""`samovar doctor`: what is there, what is not, and what to do about each lack."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_sources_that_are_not_installed_say_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(diagnosis, "distribution", missing)
     [finding] = examine()
     assert (finding.subject, finding.state) == ("samovar", "broken")
-    assert "pip install" in str(finding.mend)
+    assert "pip install" in str(finding.advice)
 
 
 def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
@@ -93,8 +93,8 @@ def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
         [kettle] = [finding for finding in findings if finding.subject == "kettle"]
     assert kettle.state == "broken"
     assert "no kettle" in kettle.detail
-    assert "SAMOVAR_BLOCK=kettle" in str(kettle.mend)
-    assert [finding for finding in findings if finding.state != "ok" and not finding.mend] == []
+    assert "SAMOVAR_BLOCK=kettle" in str(kettle.advice)
+    assert [finding for finding in findings if finding.state != "ok" and not finding.advice] == []
 
 
 def test_the_cache_looked_at_is_the_one_that_is_used(
