@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -130,9 +130,9 @@ def new(name: str, kind: str) -> None:
     click.echo(f'next: cd {folder} && pip install -e ".[test]" && python -m pytest', err=True)
 
 
-def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec]]]:
+def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec[Any]]]]:
     """Plugin → noun → specs, without the kinds of which it brings none."""
-    brought: dict[str, dict[str, list[Spec]]] = {}
+    brought: dict[str, dict[str, list[Spec[Any]]]] = {}
     for noun, registered in (
         ("models", manager.registrations(SegmenterSpec)),
         ("prompt sources", manager.registrations(PromptSourceSpec)),
@@ -146,7 +146,7 @@ def _brought(manager: PluginManager) -> dict[str, dict[str, list[Spec]]]:
     return brought
 
 
-def _typed(spec: Spec) -> str:
+def _typed(spec: Spec[Any]) -> str:
     """What people type to use it: its name, and what goes after the name."""
     if isinstance(spec, MaskSinkSpec):
         return f"{spec.name}=FILE{spec.suffix}" if spec.suffix else f"{spec.name}=FOLDER"
@@ -161,7 +161,7 @@ def _origin(info: PluginInfo) -> str:
     return f"{info.distribution} {info.version}" if info.distribution else "from code"
 
 
-def _details(info: PluginInfo, brings: dict[str, list[Spec]]) -> Iterator[str]:
+def _details(info: PluginInfo, brings: dict[str, list[Spec[Any]]]) -> Iterator[str]:
     for noun, specs in brings.items():
         if isinstance(specs[0], SegmenterSpec):  # `samovar models` says what each is
             yield f"{noun}: {', '.join(spec.name for spec in specs)}"
