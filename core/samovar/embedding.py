@@ -14,7 +14,7 @@ from samovar.errors import InputError
 __all__ = ["Embedding"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
     """Named tensors for one image, and what is needed to decode prompts against them.
 
@@ -49,6 +49,10 @@ class Embedding:
             if isinstance(tensor, np.ndarray):
                 tensor.setflags(write=False)
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    def __repr__(self) -> str:
+        kept = ", ".join(f"{name} {'×'.join(map(str, one.shape))}" for name, one in self.tensors.items())
+        return f"Embedding(of a {self.width}×{self.height} image by {self.fingerprint}: {kept or 'no tensors'})"
 
     @property
     def nbytes(self) -> int:

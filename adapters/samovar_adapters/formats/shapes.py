@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 from samovar.masks import Masks, Polygon
+from samovar.masks.draw import topmost
 
 __all__ = ["deepest", "one_ring", "topmost", "with_slits"]
 
@@ -106,12 +107,3 @@ def _deepest(inside: NDArray[np.bool_]) -> tuple[int, int]:
             if distance > best:
                 best, best_row, best_column = distance, r, c
     return best_row, best_column
-
-
-def topmost(masks: Masks) -> NDArray[np.int32]:
-    """H×W int32: i + 1 where mask i shows, the smallest over the larger; 0 for background."""
-    page = np.zeros((masks.height, masks.width), np.int32)
-    order = np.argsort(-masks.areas, kind="stable")
-    for i, (crop, x, y) in zip(order.tolist(), masks[order].crops()):
-        page[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = i + 1
-    return page

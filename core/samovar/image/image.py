@@ -270,6 +270,17 @@ class Image:
             raise image_error(self._label, expected, f"{left} {top} {right} {bottom}", "clip it to the image")
         return Image._of_pixels(pixels[top:bottom, left:right], f"{self._name}[{left},{top},{right},{bottom}]")
 
+    def show(self) -> None:
+        """Show it: below the notebook's cell, elsewhere in the system's viewer of images. Raises ImageError."""
+        from samovar.image.display import show_pixels
+
+        show_pixels(self.pixels, self._name)
+
+    def _repr_png_(self) -> bytes:
+        from samovar.image.display import preview, to_png
+
+        return to_png(preview(self.pixels))
+
     def __repr__(self) -> str:
         size = self._size if self._pixels is None else self._measure()  # nothing is read for a mere look
         return f"Image({self._name!r}{f', {size[0]}×{size[1]}' if size else ''})"

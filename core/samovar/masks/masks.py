@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samovar.deprecation import renamed_method, warn_renamed
-from samovar.errors import MaskError
+from samovar.errors import MaskError, MissingExtraError
 from samovar.masks import coco, dense, measure, polygons, transform
 from samovar.masks.columns import KEEP, Columns, Kept
 from samovar.masks.polygons import Polygon, Region, Rule
 from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty, read_only, trusted
 
 if TYPE_CHECKING:
+    from samovar.image import ImageLike
     from samovar.prompts import Prompt
     from samovar.types import ObjectId
 
 __all__ = ["Masks"]
+
+_SHOWN = 5  # labels and scores in a repr
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -207,7 +211,13 @@ class Masks:
         return len(self.runs)
 
     def __repr__(self) -> str:
-        return f"Masks({len(self)} of a {self.width}×{self.height} image)"
+        parts = [f"{len(self)} of a {self.width}×{self.height} image"]
+        more = ["…"] if len(self) > _SHOWN else []
+        if any(label is not None for label in self.labels):
+            parts.append("labels " + ", ".join([str(label) for label in self.labels[:_SHOWN]] + more))
+        if (self.scores != 1).any():
+            parts.append("scores " + ", ".join([f"{score:.2f}" for score in self.scores[:_SHOWN].tolist()] + more))
+        return f"Masks({'; '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Masks, (self.runs, self.columns)
@@ -281,6 +291,58 @@ class Masks:
 
         warn_renamed("Masks.as_prompt()", "Prompt.from_mask(mask)")
         return Prompt.from_mask(self, points, point_labels)
+
+    # ------------------------------------------------------------------------------------------------- looked at
+
+    def draw(self, image: ImageLike | None = None, *, tags: bool = True) -> NDArray[np.uint8]:
+        """H×W×3 uint8 RGB: every mask tinted, outlined and numbered on `image`, on a dark ground without one.
+
+        Where masks overlap the smallest shows. Raises MaskError for an image of another size.
+        """
+        from samovar.masks.draw import draw_masks
+
+        return draw_masks(self, image, tags=tags)
+
+    def show(self, image: ImageLike | None = None) -> None:
+        """Show what `draw` draws: below the notebook's cell, elsewhere in the system's viewer of images."""
+        from samovar.image.display import show_pixels
+
+        show_pixels(self.draw(image), repr(self))
+
+    def plot(self, image: ImageLike | None = None, ax: Any = None) -> Any:
+        """Show what `draw` draws on matplotlib axes, the current ones if none are given; returns them.
+
+        Raises MissingExtraError without matplotlib.
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise MissingExtraError("masks.plot() needs matplotlib; pip install matplotlib, or masks.show()") from error
+        ax = pyplot.gca() if ax is None else ax
+        ax.imshow(self.draw(image))
+        ax.set_axis_off()
+        return ax
+
+    def save(self, path: str | os.PathLike[str], image: ImageLike | None = None) -> None:
+        """Write what `draw` draws to an image file, in the format that its suffix says.
+
+        Raises:
+            MaskError: a suffix of no image format, or an image of another size.
+            OSError: the file cannot be written.
+        """
+        from samovar.masks.draw import save_drawing
+
+        save_drawing(self, path, image)
+
+    def _repr_png_(self) -> bytes:
+        from samovar.masks.draw import to_png
+
+        return to_png(self)
+
+    def _repr_html_(self) -> str:
+        from samovar.masks.draw import to_html
+
+        return to_html(self)
 
     # ------------------------------------------------------------------------------------------------- compared
 

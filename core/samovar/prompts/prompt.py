@@ -61,7 +61,7 @@ class Exemplar:
         object.__setattr__(self, "mask", mask)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompt:
     """One requested object. Any of these may be given together; a segmenter uses them all.
 
@@ -124,6 +124,21 @@ class Prompt:
         put(self, "id", to_id(self.id))
         if not self.kinds:
             raise PromptError("empty prompt; give at least one of points, box, mask, text, exemplar")
+
+    def __repr__(self) -> str:
+        parts = []
+        for name in self.__match_args__:
+            value = getattr(self, name)
+            if value is None or (name == "point_labels" and value.all()):
+                continue
+            if name == "mask" and isinstance(value, np.ndarray):
+                parts.append(f"mask=<{value.shape[0]}×{value.shape[1]} logits>")
+            elif isinstance(value, np.ndarray):
+                text = np.array2string(value, separator=", ", threshold=20, formatter={"float_kind": "{:g}".format})
+                parts.append(f"{name}={' '.join(text.split())}")
+            else:
+                parts.append(f"{name}={value!r}")
+        return f"Prompt({', '.join(parts)})"
 
     @property
     def kinds(self) -> frozenset[Kind]:

@@ -34,7 +34,7 @@ PromptsLike = Union[Prompt, "Prompts", Sequence[Prompt], NDArray[Any]]
 """What the runtime accepts for one image: a prompt, a sequence of them, N×4 boxes or N×2 points, or `Prompts`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompts:
     """All prompts of one image, in columns, so that a thousand boxes cost one array and no Python object each.
 
@@ -192,6 +192,10 @@ class Prompts:
             labels=column("labels"),
             ids=column("ids"),
         )
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(kind for kind in KINDS if kind in self.kinds)
+        return f"Prompts({len(self)}{f'; kinds {kinds}' if kinds else ''})"
 
     def __len__(self) -> int:
         return len(self.boxes)
