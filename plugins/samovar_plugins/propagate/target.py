@@ -35,6 +35,7 @@ _RECENT = 4  # frames kept besides the first
 _SOFTNESS = 0.25  # difference of distances that makes one unit of log odds
 _MOST = 4.0  # log odds
 _NEARNESS = 1.0  # how much a shift by the object's own size weighs, in units of the descriptors
+_ROWS = 256  # of the table of distances that is looked at at a time
 _SURE = 0.15  # a cell this little or 1 − this much covered is an example
 
 
@@ -134,12 +135,17 @@ def _some(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distance of every row of `asked` to the nearest of `known`. In slices, so that memory stays small."""
+    """Distance of every row of `asked` to the nearest of `known`."""
     if not len(known):
         return np.full(len(asked), np.inf, np.float32)
     lengths = (known * known).sum(axis=1)
-    found = [(lengths - 2 * part @ known.T).min(axis=1) for part in np.array_split(asked, max(1, len(asked) // 1024))]
-    squares = np.concatenate(found) + (asked * asked).sum(axis=1)
+    squares = (asked * asked).sum(axis=1)
+    # In slices that share one table: a new one for each would cost more in fresh pages than all of the arithmetic.
+    table = np.empty((min(_ROWS, len(asked)), len(known)), np.float32)
+    for start in range(0, len(asked), _ROWS):
+        part = asked[start : start + _ROWS]
+        products = np.matmul(2 * part, known.T, out=table[: len(part)])
+        squares[start : start + _ROWS] += np.subtract(lengths, products, out=products).min(axis=1)
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
