@@ -62,7 +62,7 @@ def test_an_extra_that_is_not_there_names_each_missing_package_and_the_command_t
         "extras",
         "serve",
         "lack",
-        "prometheus_client is not installed; starlette is not installed; uvicorn is not installed",
+        "prometheus-client is not installed; starlette is not installed; uvicorn is not installed",
         'pip install "samovar[serve]"',
     )
 
