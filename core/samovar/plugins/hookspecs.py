@@ -2,14 +2,8 @@
 
 Hooks discover, protocols execute: a hook is called once a process or once an event, never once a prompt. Hooks return
 values and change nothing. Each plugin is called on its own, so a hook that raises spoils only its own answer. A plugin
-implements any of them as functions of the same name, marked with `samovar.hookimpl`:
-
-    import samovar
-    from samovar.plugins import SegmenterSpec
-
-    @samovar.hookimpl
-    def register_segmenters():
-        return [SegmenterSpec(name="mine", target="my_package.model:load", …)]
+implements any of them as functions of the same name, marked with `samovar.hookimpl`. The hooks that register are called
+when what they bring is first listed or looked up.
 """
 
 from __future__ import annotations
@@ -43,113 +37,72 @@ hookimpl = HookimplMarker(PROJECT)
 
 @hookspec
 def register_segmenters() -> Iterable[SegmenterSpec]:  # type: ignore[empty-body]
-    """The models this plugin brings. Called once a process, when models are first listed or looked up.
+    """The models this plugin brings.
 
     ```python
     @samovar.hookimpl
     def register_segmenters():
-        return [
-            SegmenterSpec(
-                name="threshold",
-                target="samovar_threshold.segmenter:load",
-                prompts=("points", "box"),
-                summary="Otsu's threshold around the prompt",
-                licence="Apache-2.0",
-            )
-        ]
+        return [SegmenterSpec("threshold", "my_threshold:load", ("points", "box"), "Otsu's threshold", "Apache-2.0")]
     ```
     """
 
 
 @hookspec
 def register_prompt_sources() -> Iterable[PromptSourceSpec]:  # type: ignore[empty-body]
-    """The prompt sources this plugin brings. Called once a process, when they are first listed or looked up.
+    """The prompt sources this plugin brings.
 
     ```python
     @samovar.hookimpl
     def register_prompt_sources():
-        return [
-            PromptSourceSpec(
-                name="plates",
-                target="plate_finder.source:load",
-                summary="Boxes around licence plates",
-                produces=("box",),
-            )
-        ]
+        return [PromptSourceSpec("plates", "plate_finder:load", "Boxes around licence plates", produces=("box",))]
     ```
     """
 
 
 @hookspec
 def register_mask_sinks() -> Iterable[MaskSinkSpec]:  # type: ignore[empty-body]
-    """The mask sinks this plugin brings. Called once a process, when they are first listed or looked up.
+    """The mask sinks this plugin brings.
 
     ```python
     @samovar.hookimpl
     def register_mask_sinks():
-        return [
-            MaskSinkSpec(
-                name="svg",
-                target="svg_masks.sink:SvgSink",
-                summary="One SVG file an image",
-                suffix="",
-            )
-        ]
+        return [MaskSinkSpec("svg", "svg_masks:SvgSink", "One SVG file an image", suffix="")]
     ```
     """
 
 
 @hookspec
 def register_cache_tiers() -> Iterable[CacheTierSpec]:  # type: ignore[empty-body]
-    """The places this plugin can keep embeddings in. Called once a process, when they are first listed or looked up.
+    """The places this plugin can keep embeddings in.
 
     ```python
     @samovar.hookimpl
     def register_cache_tiers():
-        return [
-            CacheTierSpec(
-                name="redis",
-                target="redis_tier:open_tier",
-                summary="Embeddings shared over Redis",
-                argument="URL",
-            )
-        ]
+        return [CacheTierSpec("redis", "redis_tier:open_tier", "Embeddings shared over Redis", argument="URL")]
     ```
     """
 
 
 @hookspec
 def register_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]
-    """The trackers for any segmenter that this plugin brings. Called once a process, when they are first looked up.
+    """The trackers for any segmenter that this plugin brings.
 
     ```python
     @samovar.hookimpl
     def register_trackers():
-        return [
-            TrackerSpec(
-                name="nearest",
-                target="nearest_tracker:NearestTracker",
-                summary="Segments each object anew where it was last",
-            )
-        ]
+        return [TrackerSpec("nearest", "nearest_tracker:NearestTracker", "Segments each object where it was last")]
     ```
     """
 
 
 @hookspec
 def register_inpainters() -> Iterable[InpainterSpec]:  # type: ignore[empty-body]
-    """The inpainters this plugin brings. Called once a process, when they are first listed or looked up.
+    """The inpainters this plugin brings.
 
     ```python
     @samovar.hookimpl
     def register_inpainters():
-        return [
-            InpainterSpec(
-                name="mean",
-                target="mean_inpainter:open_mean",
-                summary="Fills a hole with the mean colour around it",
-            )
-        ]
+        return [InpainterSpec("mean", "mean_inpainter:open_mean", "Fills a hole with the mean colour around it")]
     ```
     """
 

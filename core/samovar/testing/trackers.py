@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from samovar.prompts import Prompt
 from samovar.tracking import EditableTracker, PrefetchingTracker, ResumableTracker, Tracker
 
 __all__ = ["TrackerTests"]
+
+NewTracker: TypeAlias = Callable[[], Tracker]
 
 _WIDTH, _HEIGHT = 72, 56
 
@@ -38,12 +41,10 @@ class TrackerTests:
             made.append(Image(pixels, name=f"frame {number}"))
         return made
 
-    def test_is_a_tracker(self, new_tracker: Callable[[], Tracker]) -> None:
+    def test_is_a_tracker(self, new_tracker: NewTracker) -> None:
         assert isinstance(new_tracker(), Tracker)
 
-    def test_objects_keep_ids_and_labels_in_their_order(
-        self, new_tracker: Callable[[], Tracker], frames: list[Image]
-    ) -> None:
+    def test_objects_keep_ids_and_labels_in_their_order(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker = new_tracker()
         answers = [tracker.start(frames[0], [_first(id="car", label="vehicle"), _second()])]
         answers += [tracker.step(frame) for frame in frames[1:]]
@@ -53,7 +54,7 @@ class TrackerTests:
             assert (masks.scores[masks.areas == 0] == 0).all()
             assert ((masks.scores >= 0) & (masks.scores <= 1)).all()
 
-    def test_objects_come_and_go(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
+    def test_objects_come_and_go(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker = _editable(new_tracker)
         assert len(tracker.start(frames[0], [])) == 0
         assert len(tracker.step(frames[1])) == 0
@@ -64,9 +65,7 @@ class TrackerTests:
         assert tracker.step(frames[3]).ids == (9,)
         assert tracker.add(_first()).ids == (9, 1)
 
-    def test_what_was_removed_may_be_followed_anew_at_once(
-        self, new_tracker: Callable[[], Tracker], frames: list[Image]
-    ) -> None:
+    def test_what_was_removed_may_be_followed_anew_at_once(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker, other = _editable(new_tracker), _editable(new_tracker)
         tracker.start(frames[0], [_second(), _first()])
         other.start(frames[0], _second())
@@ -76,9 +75,7 @@ class TrackerTests:
         _assert_same(tracker.add(_first()), other.add(_first()))
         _assert_same(tracker.step(frames[2]), other.step(frames[2]))
 
-    def test_prompts_that_are_refused_change_nothing(
-        self, new_tracker: Callable[[], Tracker], frames: list[Image]
-    ) -> None:
+    def test_prompts_that_are_refused_change_nothing(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker, other = _editable(new_tracker), new_tracker()
         outside = Prompt(box=(_WIDTH + 1, 1, _WIDTH + 9, 9))
         for one in (tracker, other):
@@ -89,13 +86,13 @@ class TrackerTests:
             tracker.correct(1, outside)
         _assert_same(tracker.step(frames[1]), other.step(frames[1]))
 
-    def test_start_forgets(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
+    def test_start_forgets(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker = new_tracker()
         tracker.start(frames[0], [_first(), _second()])
         tracker.step(frames[1])
         assert tracker.start(frames[2], _second(id="new")).ids == ("new",)
 
-    def test_the_same_frames_give_the_same_masks(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
+    def test_the_same_frames_give_the_same_masks(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         one, other = new_tracker(), new_tracker()
         for tracker in (one, other):
             tracker.start(frames[0], [_first(), _second()])
@@ -104,7 +101,7 @@ class TrackerTests:
         for frame in frames[1:3]:
             _assert_same(one.step(frame), other.step(frame))
 
-    def test_a_correction_is_of_one_object(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
+    def test_a_correction_is_of_one_object(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker = _editable(new_tracker)
         tracker.start(frames[0], [_first(), _second()])
         before = tracker.step(frames[1])
@@ -112,9 +109,7 @@ class TrackerTests:
         assert after.ids == before.ids
         assert after[1].equals(before[1])
 
-    def test_a_restored_one_goes_on_as_the_saved_one(
-        self, new_tracker: Callable[[], Tracker], frames: list[Image]
-    ) -> None:
+    def test_a_restored_one_goes_on_as_the_saved_one(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker, other = new_tracker(), new_tracker()
         if not isinstance(tracker, ResumableTracker) or not isinstance(other, ResumableTracker):
             pytest.skip("cannot be gone on with")
@@ -126,7 +121,7 @@ class TrackerTests:
         for frame in frames[2:]:
             _assert_same(tracker.step(frame), other.step(frame))
 
-    def test_what_it_cannot_do_is_said(self, new_tracker: Callable[[], Tracker], frames: list[Image]) -> None:
+    def test_what_it_cannot_do_is_said(self, new_tracker: NewTracker, frames: list[Image]) -> None:
         tracker = new_tracker()
         with pytest.raises(InputError):
             tracker.step(frames[0])
@@ -147,7 +142,7 @@ class TrackerTests:
                 tracker.restore({})
 
 
-def _editable(new_tracker: Callable[[], Tracker]) -> EditableTracker:
+def _editable(new_tracker: NewTracker) -> EditableTracker:
     tracker = new_tracker()
     if not isinstance(tracker, EditableTracker):
         pytest.skip("its objects stay as they were at the start")
