@@ -206,3 +206,22 @@ def test_prompts_outside_the_image_are_named_with_their_number(outside: Prompt, 
         Prompts.of(outside).check_inside(WIDTH, HEIGHT)
     with pytest.raises(PromptError, match=f"^prompt 2: {message}"):
         Prompts.of([Prompt(points=[[1, 1], [2, 2]]), Prompt(text="cat"), outside]).check_inside(WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("boxes", [[[0.1, 0.2, 0.6, 0.9]], [[0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1]], [[0, 0, 1, 0.5]]])
+def test_boxes_in_shares_of_the_image_are_noticed(boxes: list[list[float]]) -> None:
+    with pytest.raises(
+        PromptError, match="lies within one pixel of the 600×400 image; boxes are in pixels, multiply x by"
+    ):
+        Prompts.from_boxes(boxes).check_inside(600, 400)
+
+
+@pytest.mark.parametrize(
+    "boxes", [[[0, 0, 1, 1]], [[0.1, 0.2, 0.6, 1.1]], [[0.1, 0.2, 0.6, 0.9], [3, 4, 50, 60]], [[-0.5, 0, 0.5, 0.5]]]
+)
+def test_a_box_around_the_first_pixel_is_a_box(boxes: list[list[float]]) -> None:
+    Prompts.from_boxes(boxes).check_inside(600, 400)
+
+
+def test_in_an_image_of_one_pixel_shares_are_pixels() -> None:
+    Prompts.from_boxes([[0.1, 0.2, 0.6, 0.9]]).check_inside(1, 1)

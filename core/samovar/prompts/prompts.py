@@ -247,7 +247,12 @@ class Prompts:
         )
 
     def check_inside(self, width: int, height: int) -> None:
-        """Raise PromptError: a point outside a `width`×`height` image, a box that misses it, a mask of another size."""
+        """Check against the size of the image.
+
+        Raises:
+            PromptError: a point outside, a box that misses it, boxes in shares of it (all of them within its first
+                pixel), or a mask of another size.
+        """
         x, y = self.points[:, 0], self.points[:, 1]
         bad = (x < 0) | (y < 0) | (x > width) | (y > height)
         if bad.any():
@@ -264,6 +269,12 @@ class Prompts:
             raise PromptError(
                 f"{self._named(first)}box {self.boxes[first].tolist()} misses the image; "
                 f"expected some of 0 ≤ x ≤ {width}, 0 ≤ y ≤ {height}"
+            )
+        given = self.boxes[~np.isnan(x1)]
+        if len(given) and ((given >= 0) & (given <= 1)).all() and (given % 1 > 0).any() and width * height > 1:
+            raise PromptError(
+                f"box {given[0].tolist()} lies within one pixel of the {width}×{height} image; "
+                f"boxes are in pixels, multiply x by {width} and y by {height}"
             )
         for index, mask in enumerate(self.masks):
             if mask is not None and not isinstance(mask, np.ndarray) and (mask.width, mask.height) != (width, height):
