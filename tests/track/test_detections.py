@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,13 +111,14 @@ def test_detections_go_in_and_come_out() -> None:
     prompts = from_detections(found)
     assert (prompts.labels, prompts.ids, prompts.boxes.tolist()) == (("dog", "cat"), (7, 2), found.xyxy.tolist())
     masks = Masks.from_array(np.eye(6, dtype=bool)[None].repeat(3, 0) & [[[True]], [[True]], [[False]]])
-    out = to_detections(masks.replace(ids=["a", "b", "c"], labels=["dog", None, "dog"], scores=[0.5, 0.25, 1]))
+    out: Any = to_detections(masks.replace(ids=["a", "b", "c"], labels=["dog", None, "dog"], scores=[0.5, 0.25, 1]))
     assert len(out) == 2, "the empty one is left out"
     assert (out.tracker_id.tolist(), out.data["samovar_id"].tolist()) == ([1, 2], ["a", "b"])
     assert (out.data["class_name"].tolist(), out.class_id.tolist()) == (["dog", ""], [0, 1])
     assert isinstance(out.mask, CompactMask)
     assert np.array_equal(out.mask, masks[:2].to_array())
-    assert np.array_equal(to_detections(masks[:2], dense=True).mask, masks[:2].to_array())
+    dense: Any = to_detections(masks[:2], dense=True)
+    assert np.array_equal(dense.mask, masks[:2].to_array())
     assert out.confidence.tolist() == [0.5, 0.25]
     assert len(to_detections(Masks.empty(4, 4))) == 0
     with pytest.raises(InputError, match="some of both"):
@@ -127,7 +129,7 @@ def test_detections_go_in_and_come_out() -> None:
 def test_compact_masks_are_the_masks(shape: tuple[int, int]) -> None:
     drawn = np.random.default_rng(1).random((12, *shape)) < np.linspace(0.02, 1, 12)[:, None, None]
     masks = Masks.from_array(drawn)[Masks.from_array(drawn).areas > 0]
-    found = to_detections(masks.replace(labels=["a"] * len(masks)))
+    found: Any = to_detections(masks.replace(labels=["a"] * len(masks)))
     assert np.array_equal(np.asarray(found.mask), masks.to_array())
     assert found.mask.area.tolist() == masks.areas.tolist()
     assert np.array_equal(np.asarray(found[1:].mask), masks[1:].to_array()), "what users do with detections goes on"

@@ -65,7 +65,8 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"expected Label Studio's address, such as http://localhost:8080; got {url!r:.80}")
         self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._name, self._host = (parts.hostname, _host(self.url)) if self.url else (None, None)
+        self._name: str | None = parts.hostname if self.url else None
+        self._host: str | None = _host(self.url) if self.url else None
         self._allowed = frozenset(one.lower() for one in allowed)
         self._token = _Token(api_key)
         self._own_name: str | None = None

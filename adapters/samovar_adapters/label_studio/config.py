@@ -65,8 +65,9 @@ class ImageTag:
         """The addresses of its images, in order. Raises ImageError where there is none."""
         data = task.get("data")
         found = value_of(self.value, data) if isinstance(data, Mapping) else None
-        addresses = found if isinstance(found, list) else [found]
-        if not addresses or not all(isinstance(one, str) and one for one in addresses):
+        given = found if isinstance(found, list) else [found]
+        addresses = [one for one in given if isinstance(one, str) and one]
+        if not addresses or len(addresses) < len(given):
             where = self.value.lstrip("$")[:60]
             raise ImageError(f"task {task.get('id')}: expected an image in data.{where}; got {found!r:.60}")
         return addresses
@@ -291,7 +292,7 @@ def _control(tag: ET.Element, root: ET.Element) -> Control | None:
 
 def _labels(tag: ET.Element) -> tuple[str, ...]:
     """What results call the labels inside a tag, however deep in it."""
-    return tuple(one.get("alias") or one.get("value", "") for one in tag.iter("label"))
+    return tuple(one.get("alias") or one.get("value") or "" for one in tag.iter("label"))
 
 
 def _with_labels(control: Control, data: Mapping[str, Any]) -> Control:

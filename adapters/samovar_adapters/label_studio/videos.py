@@ -240,7 +240,7 @@ def follow_video(
         begin: what to follow from this frame on (number, from 1, and image), besides what is followed.
 
     Raises:
-        InputError: not a video.
+        InputError: not a video; a later frame with objects, for a tracker that takes none on the way.
         PromptError: a prompt that finds nothing.
         MissingExtraError: PyAV is not installed.
     """

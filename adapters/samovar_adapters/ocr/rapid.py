@@ -36,7 +36,7 @@ class RapidText(TextSource):
         from rapidocr import RapidOCR
 
         self._level = level_of(level, "rapidocr")
-        self._engine = RapidOCR(
+        self._engine: Any = RapidOCR(
             params={
                 "Global.log_level": "error",
                 "Cls.cls_thresh": _SURE,

@@ -60,7 +60,7 @@ def to_detections(masks: Masks, *, dense: bool = False) -> supervision.Detection
     data: dict[str, Any] = {_CLASS: np.array(labels, dtype=str)}
     if any(ident is not None for ident in masks.ids):
         data[_IDENT] = np.array([str(ident) for ident in masks.ids])
-    return module.Detections(
+    detections: supervision.Detections = module.Detections(
         xyxy=masks.boxes,
         mask=masks.to_array() if dense else _compact(masks),
         confidence=masks.scores,
@@ -68,6 +68,7 @@ def to_detections(masks: Masks, *, dense: bool = False) -> supervision.Detection
         tracker_id=_numbers(masks.ids),
         data=data,
     )
+    return detections
 
 
 def _numbers(ids: tuple[ObjectId, ...]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
