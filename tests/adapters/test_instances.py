@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 import samovar
 from samovar import Image
@@ -182,6 +183,74 @@ def test_tracks_of_mot_text_keep_their_ids(tmp_path: Path) -> None:
     assert first.boxes[0].tolist() == [10, 20, 40, 60]
     assert second.ids == (7,)
     assert len(other) == 0
+
+
+MOT = ["1,7,10,20,30,40,0.9,-1,-1,-1", "1,8,50,20,30,40,1,-1,-1,-1", "2,7,12,20,30,40,1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(MOT),
+        "\r\n".join(MOT),
+        "\ufeff" + "\n".join(MOT),
+        "\n".join(line.replace(",", " ") for line in MOT),
+        "\n".join(line.replace(",", ", ") for line in MOT),
+        "frame,id,bb_left,bb_top,bb_width,bb_height,conf,x,y,z\n" + "\n".join(MOT),
+        "\n".join([*MOT, "1,9,0,0,9,9,0,8,1"]),
+    ],
+    ids=["plain", "CRLF", "BOM", "blanks", "both", "a header", "one to be ignored"],
+)
+@pytest.mark.parametrize("name", ["{:06}.jpg", "frame_{:04}.jpg", "img{:05}.png", "{}.jpg"])
+def test_mot_text_as_tools_write_it_beside_frames_as_tools_name_them(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "t.txt").write_bytes(text.encode())
+    frames = [Image(np.zeros((100, 100, 3), np.uint8), name=name.format(number)) for number in (1, 2, 3)]
+    first, second, third = InstanceFiles(str(tmp_path / "t.txt")).prompts(frames)
+    assert (first.ids, second.ids, third.ids) == ((7, 8), (7,), ())
+
+
+def test_two_sequences_do_not_share_a_text(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(MOT[0])
+    source = InstanceFiles(str(tmp_path / "t.txt"))
+    paths = [tmp_path / folder / "000001.png" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        Pillow.new("RGB", (80, 80)).save(path)
+    assert len(source.prompts([Image(paths[0])])[0]) == len(source.prompts([Image(paths[0])])[0]) == 1
+    with pytest.raises(InputError, match=r"frame 1 is .*a/000001\.png already; give the images of one sequence"):
+        source.prompts([Image(paths[1])])
+
+
+def test_an_image_of_which_nothing_was_written_is_named(written: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image(np.zeros((9, 9, 3), np.uint8), name=name) for name in ("other.jpg", "another.jpg")]
+    assert [len(prompts) for prompts in InstanceFiles(str(written)).prompts(frames)] == [0, 0]
+    assert [record.getMessage() for record in caplog.records] == [f"{written}: nothing in it is of other.jpg"]
+
+
+POSE = [[30, 20, 0.9], [30, 50, 0.1], [30, 80, 0.9]]
+FLAT = [value for point in POSE for value in point]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"meta_info": {"dataset_name": "coco"}, "instance_info": [{"keypoints": POSE}]},
+        {"instances": [{"keypoints": POSE}]},
+        [{"keypoints": FLAT}],
+        {"version": 1.3, "people": [{"pose_keypoints_2d": FLAT, "face_keypoints_2d": []}]},
+    ],
+    ids=["MMPose's whole results", "K×3", "COCO's flat triples", "OpenPose"],
+)
+def test_poses_say_of_each_point_how_sure_they_are(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content), "utf-8-sig")
+    (prompts,) = InstanceFiles(str(tmp_path)).prompts([Image(np.zeros((100, 100, 3), np.uint8), name="a.jpg")])
+    assert prompts.points.tolist() == [[30, 20], [30, 80]]
+
+
+def test_boxes_in_another_order_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"bbox": [60, 10, 30, 90]}]))
+    with pytest.raises(InputError, match=r"boxes must be x1 y1 x2 y2; got \[60"):
+        InstanceFiles(str(tmp_path)).prompts([Image(np.zeros((100, 100, 3), np.uint8), name="a.jpg")])
 
 
 def test_bad_files_are_named(tmp_path: Path, photo: Path) -> None:

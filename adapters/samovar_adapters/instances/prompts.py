@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,16 @@ __all__ = ["Columns", "InstanceFiles", "to_prompts"]
 # What MMDetection, MMPose, MMTracking, supervision and plain dictionaries call the same thing.
 _INSIDE = ("pred_track_instances", "pred_instances")  # a tracked frame keeps its detector's, without ids, too
 _BOXES = ("bboxes", "boxes", "xyxy", "bbox")
-_KEYPOINTS = ("keypoints",)
+_KEYPOINTS = ("keypoints", "pose_keypoints_2d")
 _VISIBLE = ("keypoint_scores", "keypoints_visible", "keypoint_confidence")
 _IDS = ("instances_id", "track_ids", "tracker_id", "ids", "id")
 _LABELS = ("label_names", "labels", "class_id", "label")
+
+_FILES = ("instances", "instance_info", "people")  # where JSON files of MMPose and OpenPose have them
+_NUMBER = re.compile(r"\d+$")
+_BETWEEN = re.compile(r"\s*[,;\s]\s*")
+
+_log = logging.getLogger("samovar.instances")
 
 _CLEAR = 0.1  # of a box's longer side: nearer than this to a point of one's own, a neighbour's point says nothing
 
@@ -50,7 +58,7 @@ def to_prompts(
         negatives: the most background points of an instance; the nearest to its own are taken.
 
     Raises:
-        InputError: as `Columns.of`.
+        InputError: as `Columns.of`; a box whose second corner is above or left of its first.
     """
     found = Columns.of(instances, names)
     own = [_visible(found, i, width, height, visible_thr) for i in range(len(found))]
@@ -90,6 +98,9 @@ def _visible(found: Columns, i: int, width: int, height: int, threshold: float) 
 def _box(found: Columns, i: int, mine: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32] | None:
     """The instance's box inside the image, or that of its key points; None if nothing of it is there."""
     if found.boxes is not None:
+        x1, y1, x2, y2 = found.boxes[i].tolist()
+        if x2 < x1 or y2 < y1:
+            raise InputError(f"boxes must be x1 y1 x2 y2; got {found.boxes[i].tolist()} for instance {i}; convert them")
         box = np.clip(found.boxes[i], 0, np.array([width, height] * 2, np.float32))
         inside = bool(box[0] < box[2] and box[1] < box[3])
         return box if inside else None
@@ -152,10 +163,11 @@ class Columns:
         inner = _get(instances, _INSIDE)
         instances = instances if inner is None else inner
         boxes = _array(_get(instances, _BOXES), (4,), "boxes")
-        keypoints = _array(_get(instances, _KEYPOINTS), (None, 2), "keypoints")
+        keypoints, visible = _keypoints(_get(instances, _KEYPOINTS))
         if boxes is None and keypoints is None:
             raise InputError(f"expected instances with bboxes or keypoints; got {type(instances).__name__} without")
-        visible = _array(_get(instances, _VISIBLE), (None,), "keypoint_scores")
+        scores = _array(_get(instances, _VISIBLE), (None,), "keypoint_scores")
+        visible = visible if scores is None else scores
         ids, labels = _column(instances, _IDS, "ids"), _column(instances, _LABELS, "labels")
         found = cls(
             boxes,
@@ -202,6 +214,17 @@ def _array(value: Any, shape: tuple[int | None, ...], name: str) -> NDArray[np.f
     return array
 
 
+def _keypoints(value: Any) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """N×K×2, and N×K of how sure the tool is where it says so beside them: N×K×3, or COCO's flat x, y, v, x, y, v, …"""
+    array = None if value is None else np.asarray(value) if np.size(value) else np.zeros((0, 0, 2), np.float32)
+    if array is not None and array.dtype.kind in "iuf":
+        if array.ndim == 2 and len(array) and array.shape[1] % 3 == 0:
+            array = array.reshape(len(array), -1, 3)
+        if array.ndim == 3 and array.shape[2] == 3:
+            return _array(array[:, :, :2], (None, 2), "keypoints"), _array(array[:, :, 2], (None,), "keypoints")
+    return _array(value, (None, 2), "keypoints"), None
+
+
 def _column(instances: Any, names: Sequence[str], name: str) -> list[Any] | None:
     value = _get(instances, names)
     if value is None:
@@ -243,9 +266,11 @@ class InstanceFiles:
     """What MMPose's inferencer (`--pred-out-dir`) or a tracker wrote of each image. Any number of threads may use it.
 
     A folder has one JSON file per image, named like it: a list of dictionaries with `keypoints`, `keypoint_scores`
-    and `bbox`, or a dictionary of columns, or either under "instances". A text file is a tracker's, in the format of
-    the MOT challenge (frame, id, left, top, width, height, …): it belongs to the images whose names are frame numbers,
-    such as 000001.jpg. An image that nothing was written of gives no prompts.
+    and `bbox`, or a dictionary of columns, or either under "instances", "instance_info" (MMPose's whole results) or
+    "people" (OpenPose's). A text file is a tracker's, in the format of the MOT challenge (frame, id, left, top, width,
+    height, …, separated by commas or blanks; a line whose seventh number is 0 is to be ignored). It belongs to the
+    images whose names end in frame numbers, such as 000001.jpg or frame_0001.jpg. An image that nothing was written of
+    gives no prompts; the log names the first.
 
     Args:
         path: the folder or the text file.
@@ -261,46 +286,77 @@ class InstanceFiles:
         if not self._path.exists():
             raise InputError(f"{path}: expected a folder of JSON files or a MOT text file; there is none")
         self._frames = None if self._path.is_dir() else _mot(self._path)
+        self._claims: dict[int, str] = {}
+        self._missed = False
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
-        """The instances of each image. Raises InputError for a file that is malformed."""
+        """The instances of each image.
+
+        Raises:
+            InputError: a file that is malformed; two images that are the same frame of one text file.
+        """
         if requests is not None:
             raise PromptError("instances answers no requests; convert prompts with another source")
         return [self._of(image) for image in images]
 
     def _of(self, image: Image) -> Prompts:
+        try:
+            found = self._read(image)
+            if found is None:
+                if not self._missed:
+                    _log.warning("%s: nothing in it is of %s", self._path, image.name)
+                self._missed = True
+                found = {"bboxes": []}
+            return to_prompts(found, image.width, image.height)
+        except InputError as error:
+            raise InputError(f"{self._path}: {image.name}: {error}") from error
+
+    def _read(self, image: Image) -> Any:
+        """What was written of the image; None where nothing was."""
         stem = Path(image.name).stem
         if self._frames is not None:
-            found: Any = self._frames.get(int(stem), {"bboxes": []}) if stem.isdecimal() else {"bboxes": []}
-            return to_prompts(found, image.width, image.height)
+            number = _NUMBER.search(stem)
+            if number is None or int(number[0]) not in self._frames:
+                return None
+            name = image.name if image.path is None else str(image.path)
+            other = self._claims.setdefault(int(number[0]), name)
+            if other != name:
+                raise PromptError(
+                    f"{name}: frame {int(number[0])} of {self._path} is {other}; give one sequence's images"
+                )
+            return self._frames[int(number[0])]
         file = self._path / f"{stem}.json"
         if not file.is_file():
-            return Prompts.from_boxes([])
+            return None
         try:
-            found = json.loads(file.read_bytes())
-            if isinstance(found, dict) and "instances" in found:
-                found = found["instances"]
-            return to_prompts(found, image.width, image.height)
+            found = json.loads(file.read_text("utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{file}: {error}") from error
+            raise InputError(f"{file.name}: {error}") from error
+        inner = [found[key] for key in _FILES if key in found] if isinstance(found, dict) else []
+        return inner[0] if inner else found
 
 
 def _mot(path: Path) -> dict[int, dict[str, list[Any]]]:
+    """Frame number → its boxes and ids."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     frames: dict[int, dict[str, list[Any]]] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        parts = _BETWEEN.split(line.strip()) if line.strip() else []
+        if not parts or (number == 1 and parts[0].lower() in ("frame", "frame_id", "frame_number", "#frame")):
             continue
         try:
-            frame, ident, left, top, width, height = map(float, line.split(",")[:6])
+            frame, ident, left, top, width, height = map(float, parts[:6])
+            ignored = len(parts) > 6 and float(parts[6]) == 0
         except ValueError:
             frame = ident = left = top = width = height = math.nan
+            ignored = False
         if not all(map(math.isfinite, (frame, ident, left, top, width, height))):
             raise InputError(f"{path}:{number}: expected frame,id,left,top,width,height,…; got {line!r:.60}")
         columns = frames.setdefault(int(frame), {"bboxes": [], "ids": []})
-        columns["bboxes"].append((left, top, left + width, top + height))
-        columns["ids"].append(int(ident))
+        if not ignored:
+            columns["bboxes"].append((left, top, left + width, top + height))
+            columns["ids"].append(int(ident))
     return frames
