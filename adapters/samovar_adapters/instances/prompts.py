@@ -321,9 +321,7 @@ class InstanceFiles:
             name = image.name if image.path is None else str(image.path)
             other = self._claims.setdefault(int(number[0]), name)
             if other != name:
-                raise PromptError(
-                    f"{name}: frame {int(number[0])} of {self._path} is {other}; give one sequence's images"
-                )
+                raise InputError(f"frame {int(number[0])} is {other} already; give the images of one sequence")
             return self._frames[int(number[0])]
         file = self._path / f"{stem}.json"
         if not file.is_file():
