@@ -125,11 +125,13 @@ def test_an_empty_list_is_no_prompt() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Prompts.of(cast("Any", 5)), r"got int; pass Prompt\(box=…\)"),
-        (lambda: Prompts.of(cast("Any", [(1, 2, 3, 4)])), "got tuple; pass Prompt"),
-        (lambda: Prompts.of(cast("Any", [None])), "got NoneType"),
+        (lambda: Prompts.of(cast("Any", 5)), r"got 5; pass Prompt\(box=…\)"),
+        (lambda: Prompts.of([(1, 2, 3)]), r"got \(1, 2, 3\); pass Prompt"),
+        (lambda: Prompts.of([[(1, 2), (3, 4)]]), r"got \[\(1, 2\), \(3, 4\)\]; pass Prompt"),
+        (lambda: Prompts.of([(4, 2, 1, 4)]), "box must have x1 < x2"),
+        (lambda: Prompts.of(cast("Any", [None])), "got None"),
         (lambda: Prompts.of(np.zeros((2, 3))), r"N×4 boxes or N×2 points; got shape \(2, 3\)"),
-        (lambda: Prompts.of(np.zeros(4)), r"got shape \(4,\)"),
+        (lambda: Prompts.of(np.zeros(3)), r"got shape \(3,\)"),
         (lambda: Prompts.of(np.array([["a"] * 4])), "boxes must be N×4 numbers"),
         (lambda: Prompts.from_boxes(cast("Any", [[1, 2, 3, 4], [1, 2, 3]])), "boxes must be N×4 numbers"),
         (lambda: Prompts.from_boxes([1, 2, 3, 4]), r"got shape \(4,\)"),
@@ -225,3 +227,25 @@ def test_a_box_around_the_first_pixel_is_a_box(boxes: list[list[float]]) -> None
 
 def test_in_an_image_of_one_pixel_shares_are_pixels() -> None:
     Prompts.from_boxes([[0.1, 0.2, 0.6, 0.9]]).check_inside(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([1, 2, 30, 40], [Prompt(box=(1, 2, 30, 40))]),
+        ((1, 2), [Prompt(points=[(1, 2)])]),
+        ([[1, 2, 30, 40], (5, 6, 7, 8)], [Prompt(box=(1, 2, 30, 40)), Prompt(box=(5, 6, 7, 8))]),
+        ([(1, 2), np.array([3, 4])], [Prompt(points=[(1, 2)]), Prompt(points=[(3, 4)])]),
+        (np.array([1, 2, 30, 40]), [Prompt(box=(1, 2, 30, 40))]),
+        ("a cup", [Prompt(text="a cup")]),
+        (
+            [(1, 2, 3, 4), "cup", Prompt(points=[(5, 6)])],
+            [Prompt(box=(1, 2, 3, 4)), Prompt(text="cup"), Prompt((5, 6))],
+        ),
+    ],
+)
+def test_plain_rows_of_numbers_are_boxes_and_points_and_words_are_text(given: Any, meant: list[Prompt]) -> None:
+    columns, expected = Prompts.of(given), Prompts.of(meant)
+    np.testing.assert_array_equal(columns.boxes, expected.boxes)
+    np.testing.assert_array_equal(columns.points, expected.points)
+    assert (columns.texts, columns.kinds) == (expected.texts, expected.kinds)

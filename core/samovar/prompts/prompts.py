@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union, overload
+from numbers import Number
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from samovar.errors import PromptError
+from samovar.errors import PromptError, one_line
 from samovar.prompts.prompt import (
     Exemplar,
     Prompt,
@@ -28,9 +29,12 @@ from samovar.types import KINDS, Kind, ObjectId
 if TYPE_CHECKING:
     from samovar.masks import Masks
 
-__all__ = ["Prompts", "PromptsLike"]
+__all__ = ["PromptLike", "Prompts", "PromptsLike"]
 
-PromptsLike = Union[Prompt, "Prompts", Sequence[Prompt], NDArray[Any]]
+PromptLike: TypeAlias = Prompt | str | Sequence[float] | NDArray[Any]
+"""One prompt: a `Prompt`, words, or plain numbers: x1 y1 x2 y2 of a box, x y of a foreground point."""
+
+PromptsLike: TypeAlias = Union[PromptLike, "Prompts", Sequence[PromptLike]]
 """What the runtime accepts for one image: a prompt, a sequence of them, N×4 boxes or N×2 points, or `Prompts`."""
 
 
@@ -137,23 +141,26 @@ class Prompts:
 
     @classmethod
     def of(cls, prompts: PromptsLike) -> Prompts:
-        """`prompts` in columns: one prompt, a sequence of them, N×4 boxes, N×2 points, or `Prompts` unchanged."""
+        """`prompts` in columns; `Prompts` are given back as they are.
+
+        Args:
+            prompts: one prompt, a sequence of them, or an array of N×4 boxes or N×2 points. For a prompt may stand four
+                numbers (a box), two numbers (a foreground point) or words (text).
+
+        Raises:
+            PromptError: anything else, or a prompt that is not valid.
+        """
         if isinstance(prompts, Prompts):
             return prompts
         if hasattr(prompts, "__array__"):
-            array = np.asarray(prompts)
+            array = np.atleast_2d(np.asarray(prompts))
             if array.ndim == 2 and array.shape[1] in (2, 4):
                 return cls.from_boxes(array) if array.shape[1] == 4 else cls.from_points(array)
             raise PromptError(
-                f"an array of prompts must be N×4 boxes or N×2 points; got shape {array.shape}; reshape it to that"
+                f"an array of prompts must be N×4 boxes or N×2 points; got shape {np.shape(prompts)}; reshape it"
             )
-        rows = [prompts] if isinstance(prompts, Prompt) else list(prompts) if isinstance(prompts, Iterable) else None
-        wrong = [prompts] if rows is None else [row for row in rows if not isinstance(row, Prompt)]
-        if rows is None or wrong:
-            raise PromptError(
-                f"prompts must be samovar.Prompt objects; got {type(wrong[0]).__name__}; "
-                "pass Prompt(box=…), or numpy.array(…) of N×4 boxes or N×2 points"
-            )
+        given = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else [prompts]
+        rows = [_prompt(row) for row in ([given] if _numbers(given) else given)]
         counts = [0 if row.points is None else len(row.points) for row in rows]
         points = [row.points for row in rows if row.points is not None]
         point_labels = [row.point_labels for row in rows if row.point_labels is not None]
@@ -273,8 +280,8 @@ class Prompts:
         given = self.boxes[~np.isnan(x1)]
         if len(given) and ((given >= 0) & (given <= 1)).all() and (given % 1 > 0).any() and width * height > 1:
             raise PromptError(
-                f"box {given[0].tolist()} lies within one pixel of the {width}×{height} image; "
-                f"boxes are in pixels, multiply x by {width} and y by {height}"
+                f"box {' '.join(f'{edge:g}' for edge in given[0])} lies within one pixel of the {width}×{height} image"
+                f"; boxes are in pixels, multiply x by {width} and y by {height}"
             )
         for index, mask in enumerate(self.masks):
             if mask is not None and not isinstance(mask, np.ndarray) and (mask.width, mask.height) != (width, height):
@@ -285,6 +292,25 @@ class Prompts:
 
     def _named(self, index: int) -> str:
         return f"prompt {index}: " if len(self) > 1 else ""
+
+
+def _numbers(row: Any) -> bool:
+    """Whether this is a box or a point as plain numbers."""
+    return isinstance(row, (list, tuple)) and len(row) in (2, 4) and all(isinstance(one, Number) for one in row)
+
+
+def _prompt(row: Any) -> Prompt:
+    if isinstance(row, Prompt):
+        return row
+    if isinstance(row, str):
+        return Prompt(text=row)
+    numbers = row.tolist() if isinstance(row, np.ndarray) and row.ndim == 1 else row
+    if _numbers(numbers):
+        return Prompt(box=numbers) if len(numbers) == 4 else Prompt(points=numbers)
+    raise PromptError(
+        f"a prompt must be a samovar.Prompt, 4 numbers (a box), 2 numbers (a point) or words; got {one_line(row, 80)}; "
+        "pass Prompt(box=…) or the like"
+    )
 
 
 def _column(values: Iterable[Any]) -> tuple[Any, ...]:
