@@ -312,6 +312,60 @@ def test_what_is_read_is_not_painted_over(photo: Path, tmp_path: Path) -> None:
     assert picture.read_bytes() == before
 
 
+def transparent(path: Path) -> np.ndarray:
+    """A red object on green; the left third is transparent, the upper half of the object half so. Returns its RGBA."""
+    pixels = np.full((90, 120, 4), (40, 120, 50, 255), np.uint8)
+    pixels[30:60, 60:90, :3] = (220, 40, 30)
+    pixels[30:45, 60:90, 3] = 128
+    pixels[:, :40, 3] = 0
+    Pillow.fromarray(pixels).save(path)
+    return pixels
+
+
+MASK = {"remove": (58, 28, 92, 62), "cut-out": (60, 30, 90, 60), "replace-background": (60, 30, 90, 60)}
+
+
+@pytest.mark.parametrize("command", ["remove", "move", "cut-out", "replace-background"])
+def test_what_is_transparent_stays_so(command: str, tmp_path: Path) -> None:
+    before = transparent(tmp_path / "in.png")
+    Pillow.fromarray(boxes(120, 90, MASK.get(command, (60, 30, 90, 60)))[0]).save(tmp_path / "mask.png")
+    more = {"move": ["--by", "20,25"], "replace-background": ["--colour", "white", "--feather", "0"]}
+    done = run(command, "in.png", "--mask", "mask.png", *more.get(command, []), "--out", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = read(tmp_path / "out.png")
+    if command == "replace-background":
+        assert after.shape == (90, 120, 3)
+        assert (after[35:40, 65:85] == np.rint(before[35, 65, :3] * (128 / 255) + 255 * (127 / 255))).all()
+        return
+    assert after.shape == (90, 120, 4)
+    assert (after[:, :40, 3] == 0).all()
+    if command == "cut-out":
+        assert (after[33:43, 63:87, 3] == 128).all()
+        assert (after[47:57, 63:87, 3] == 255).all()
+    else:
+        assert (after[32:58, 62:78, 3] == 255).all(), "the hole in what is opaque is filled opaque"
+    if command == "move":
+        assert (after[58:67, 83:107, 3] == 128).all()
+        assert (after[58:67, 83:107, :3] == (220, 40, 30)).all()
+
+
+def test_the_profile_exif_and_resolution_of_a_photo_stay(photo: Path, tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Pillow.Exif()
+    exif[0x010F], exif[0x0112] = "A camera", 6
+    Pillow.open(photo).save(tmp_path / "in.jpg", icc_profile=profile, exif=exif, dpi=(300, 300))
+    done = run("remove", "in.jpg", "--box", "100,100,150,150", "--out", "out.png", "--method", "telea", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Pillow.open(tmp_path / "out.png") as after:
+        after.load()
+        assert after.size == (400, 600), "upright"
+        assert after.info["icc_profile"] == profile
+        assert dict(after.getexif()) == {0x010F: "A camera"}
+        assert after.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -457,6 +511,17 @@ def test_text_is_found_by_its_words_and_goes() -> None:
     assert len(text_masks(Image(image), Words())) == 2
     assert len(text_masks(Image(image), Words(), "open")) == 0
     assert np.abs(edit_text(image, masks).astype(int) - 230).max() < 10
+
+
+def test_letters_that_no_typeface_has_are_refused_before_anything_is_painted(tmp_path: Path) -> None:
+    masks = Masks.from_array(boxes(60, 50, (10, 10, 40, 40)))
+    with pytest.raises(InputError, match="has no \U0001f95f; name the file of one"):
+        edit_text(noise(60, 50), masks, "a \U0001f95f")
+    with pytest.raises(InputError, match="expected a typeface"):
+        edit_text(noise(60, 50), masks, "a", font=tmp_path / "none.ttf")
+    done = run("edit-text", "in.png", "--replace", "a \U0001f95f", "--out", "out.png", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--font" in done.stderr
 
 
 def test_replaced_text_lies_in_the_old_box_in_the_old_colour() -> None:

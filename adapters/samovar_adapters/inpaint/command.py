@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from samovar.image import Image
     from samovar.inpainting import Inpainter
     from samovar.masks import Masks
+    from samovar_adapters.inpaint.files import Paint
     from samovar_adapters.inpaint.repainting import MaskMargins
 
     _ParamType = click.ParamType[Any]
@@ -188,10 +189,12 @@ def remove(images: tuple[str, ...], method: str, **given: Any) -> int:
     samovar inpaint remove street.jpg --point 200,180
     samovar inpaint remove photos/ --source faces --out without-faces/
     """
+    from samovar_adapters.inpaint.files import fading_too
     from samovar_adapters.inpaint.jobs import remove as job
 
     inpainter, margins = _inpainter_of(given, method), _margins_of(given)
-    return _run(images, "removed", lambda image, masks: job(image, masks, inpainter, margins), given)
+    paint = fading_too(lambda image, masks, filler: job(image, masks, filler, margins), inpainter)
+    return _run(images, "removed", paint, given)
 
 
 @inpaint.command()
@@ -204,12 +207,14 @@ def fill(images: tuple[str, ...], **given: Any) -> int:
     \b
     samovar inpaint fill desk.jpg --box 170,15,410,205 --prompt "a bowl of soup" --pipeline PATH
     """
+    from samovar_adapters.inpaint.files import fading_too
     from samovar_adapters.inpaint.jobs import remove as job
 
     inpainter, margins = _inpainter_of(given, None), _margins_of(given)
     if inpainter is None:
         raise click.UsageError("fill paints with a diffusion model: give --pipeline PATH; see also `inpaint remove`")
-    return _run(images, "filled", lambda image, masks: job(image, masks, inpainter, margins), given)
+    paint = fading_too(lambda image, masks, filler: job(image, masks, filler, margins), inpainter)
+    return _run(images, "filled", paint, given)
 
 
 @inpaint.command(name="replace-background")
@@ -237,7 +242,11 @@ def replace_background(
     if len(ways) != 1:
         raise click.UsageError("say what comes behind: one of --colour, --picture and --pipeline")
     background = Image(picture) if picture else ways[0]
-    return _run(images, "background", lambda image, masks: job(image, masks, background, feather=feather), given)
+
+    def paint(image: Image, masks: Masks, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        return job(image, masks, background, feather=feather, alpha=alpha)
+
+    return _run(images, "background", paint, given)
 
 
 @inpaint.command()
@@ -254,10 +263,12 @@ def move(images: tuple[str, ...], method: str, by: tuple[int, int], **given: Any
     \b
     samovar inpaint move desk.jpg --point 350,290 --by -120,40
     """
+    from samovar_adapters.inpaint.files import fading_too
     from samovar_adapters.inpaint.jobs import move as job
 
     inpainter, margins = _inpainter_of(given, method), _margins_of(given)
-    return _run(images, "moved", lambda image, masks: job(image, masks, by, inpainter, margins), given)
+    paint = fading_too(lambda image, masks, filler: job(image, masks, by, filler, margins), inpainter)
+    return _run(images, "moved", paint, given)
 
 
 @inpaint.command(name="cut-out")
@@ -275,7 +286,10 @@ def cut_out(images: tuple[str, ...], feather: float, crop: bool, **given: Any) -
     """
     from samovar_adapters.inpaint.jobs import cut_out as job
 
-    return _run(images, "cut-out", lambda image, masks: job(image, masks, feather, crop=crop), given)
+    def paint(image: Image, masks: Masks, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        return job(image, masks, feather, crop=crop, alpha=alpha)
+
+    return _run(images, "cut-out", paint, given)
 
 
 @inpaint.command(name="edit-text")
@@ -285,11 +299,18 @@ def cut_out(images: tuple[str, ...], feather: float, crop: bool, **given: Any) -
 )
 @click.option("--find", metavar="WORDS", help="Only text that contains these words.  [default: all text]")
 @click.option("--replace", metavar="WORDS", help="Words to put there instead.  [default: none]")
+@click.option("--font", metavar="FILE.ttf", help="The typeface of these words.  [default: Pillow's or the system's]")
 @_margin_options(dilate=3, feather=1)
 @_method_option
 @_pipeline_options
 def edit_text(
-    images: tuple[str, ...], source: str, find: str | None, replace: str | None, method: str, **given: Any
+    images: tuple[str, ...],
+    source: str,
+    find: str | None,
+    replace: str | None,
+    font: str | None,
+    method: str,
+    **given: Any,
 ) -> int:
     """Remove text, or put other words in its place.
 
@@ -298,26 +319,26 @@ def edit_text(
     samovar inpaint edit-text sign.jpg --find closed --replace open
     """  # fmt: skip
     from samovar.loading import load, open_source
-    from samovar_adapters.inpaint.files import paint_files
+    from samovar_adapters.inpaint.files import fading_too, paint_files
     from samovar_adapters.inpaint.text import edit_text as job
-    from samovar_adapters.inpaint.text import text_masks
+    from samovar_adapters.inpaint.text import font_for, text_masks
 
     if given["pipeline"] and replace:  # the model writes the words itself
         given["prompt"], replace = given["prompt"] or f'text that says "{replace}"', None
+    if replace:
+        font_for(replace, font)  # before anything is looked for
     inpainter, margins, finder = _inpainter_of(given, method), _margins_of(given), open_source(source)
     return paint_files(
         load(cache="off"),
         images,
         "text",
         lambda item, image: text_masks(image, finder, find),
-        lambda image, masks: job(image, masks, replace, inpainter, margins),
+        fading_too(lambda image, masks, filler: job(image, masks, replace, filler, margins, font), inpainter),
         **given,
     )
 
 
-def _run(
-    images: tuple[str, ...], what: str, paint: Callable[[Image, Masks], NDArray[np.uint8]], given: dict[str, Any]
-) -> int:
+def _run(images: tuple[str, ...], what: str, paint: Paint, given: dict[str, Any]) -> int:
     """Segment and paint every image, and return the exit status."""
     from samovar.loading import load
     from samovar_adapters.inpaint.files import paint_files, selected

@@ -81,12 +81,20 @@ def move(
     return result
 
 
-def cut_out(image: ImageLike, masks: MasksLike, feather: float = 1, *, crop: bool = False) -> NDArray[np.uint8]:
+def cut_out(
+    image: ImageLike,
+    masks: MasksLike,
+    feather: float = 1,
+    *,
+    crop: bool = False,
+    alpha: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """What `masks` mark on a transparent background: H×W×4 uint8 RGBA, straight alpha, colours as in the image.
 
     Args:
         feather: pixels at the rim of the mask over which it fades out.
         crop: only the part inside its box.
+        alpha: H×W, of an image that has transparent parts itself.
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used; no mask at all.
@@ -98,12 +106,18 @@ def cut_out(image: ImageLike, masks: MasksLike, feather: float = 1, *, crop: boo
         raise MaskError("nothing to cut out: there is no mask; prompt for the object")
     region = Region.within(found.union(), feather)
     box = region.box if crop else (0, 0, image.width, image.height)
-    alpha = np.rint(region.inside(box) * 255).astype(np.uint8)
-    return np.dstack([image.pixels[box[1] : box[3], box[0] : box[2]], alpha])
+    inside = slice(box[1], box[3]), slice(box[0], box[2])
+    opacity = region.inside(box) * (255 if alpha is None else alpha[inside])
+    return np.dstack([image.pixels[inside], np.rint(opacity).astype(np.uint8)])
 
 
 def replace_background(
-    image: ImageLike, masks: MasksLike, background: Background, *, feather: float = 1
+    image: ImageLike,
+    masks: MasksLike,
+    background: Background,
+    *,
+    feather: float = 1,
+    alpha: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """The image with everything but what `masks` mark replaced: H×W×3 uint8 RGB.
 
@@ -112,6 +126,7 @@ def replace_background(
     Args:
         background: an inpainter (a `DiffusersInpainter` with a prompt, say), which sees the whole image; an image,
             which is scaled to cover the other and cut to it; or a colour.
+        alpha: H×W, of an image that has transparent parts itself: the background shows through them.
 
     Raises:
         ImageError, MaskError: an image or masks that cannot be used; no mask at all, or nothing but mask.
@@ -124,6 +139,9 @@ def replace_background(
         raise MaskError("nothing to keep: there is no mask; prompt for the object that stays")
     whole = 0, 0, image.width, image.height
     kept = Region.within(found.union(), feather)
+    if alpha is not None:
+        x1, y1, x2, y2 = kept.box
+        kept = Region(kept.box, kept.alpha * (alpha[y1:y2, x1:x2] / np.float32(255)))
     behind = _behind(image, kept.inside(whole) < 1, background)
     kept.paste(behind, np.ascontiguousarray(image.pixels), whole)
     return behind

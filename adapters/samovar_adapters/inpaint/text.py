@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from samovar.deprecation import renamed_keywords
+from samovar.errors import InputError
 from samovar.image import Image
 from samovar.inpainting import Inpainter
 from samovar.masks import Masks
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
     from samovar.image import ImageLike
     from samovar.protocols import PromptSource
 
-__all__ = ["edit_text", "text_masks"]
+__all__ = ["edit_text", "font_for", "text_masks"]
 
 _SOFT = 0.3  # of the way from surroundings to letters: soft edges of letters belong to them
+_LARGE = 128  # pixels: words are drawn large, then scaled down
+_COMMON = "DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Arial Unicode.ttf"
 _FEWEST, _MOST = 0.03, 0.7  # of a box that letters cover
 
 
@@ -76,22 +81,28 @@ def edit_text(
     replacement: str | None = None,
     inpainter: Inpainter | None = None,
     margins: MaskMargins | None = None,
+    font: str | os.PathLike[str] | None = None,
 ) -> NDArray[np.uint8]:
     """The image without the text that `masks` mark, or with other words in its place: H×W×3 uint8 RGB.
 
     Args:
         masks: one a piece of text, as `text_masks` gives.
-        replacement: words to set in every piece's box, level, in the colour that its letters had and in Pillow's own
-            typeface; none to leave the place empty. With a diffusion model, have its prompt say the words instead.
+        replacement: words to set in every piece's box, level, in the colour that its letters had; none to leave the
+            place empty. With a diffusion model, have its prompt say the words instead.
         inpainter: what fills the place; patches of the surroundings if not given.
         margins: by default grown by 3 pixels for soft edges and shadows of letters.
+        font: a typeface's file for the replacement; without one Pillow's own, or one of the system's that has it all.
+
+    Raises:
+        InputError: no typeface that has all letters of the replacement.
     """
     image = Image(image)
+    typeface = font_for(replacement, font) if replacement else None
     margins = margins or MaskMargins(dilate=3, feather=1)
     result = repaint(image.pixels, masks, inpainter or open_inpainter(), margins)
-    if replacement:
+    if replacement and typeface is not None:
         for box in masks.boxes.astype(int).tolist():
-            _write(result, replacement, box, _ink(image.pixels, result, box))
+            _write(result, replacement, typeface, box, _ink(image.pixels, result, box))
     return result
 
 
@@ -105,10 +116,48 @@ def _ink(before: NDArray[np.uint8], after: NDArray[np.uint8], box: list[int]) ->
     return red, green, blue
 
 
-def _write(pixels: NDArray[np.uint8], words: str, box: list[int], colour: tuple[int, int, int]) -> None:
+def font_for(words: str, font: str | os.PathLike[str] | None = None) -> ImageFont.FreeTypeFont:
+    """A typeface that has all letters of `words`: `font`, or the first of Pillow's own and common ones of systems.
+
+    Raises:
+        InputError: a file that is no typeface, or letters that none has: a box would stand in their place.
+    """
+    if font is not None:
+        try:
+            found = ImageFont.truetype(os.fspath(font), _LARGE)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{os.fspath(font)}: expected a typeface, a .ttf or .otf file; {error}") from error
+        lacking, named = _lacking(found, words), os.fspath(font)
+    else:
+        own = ImageFont.load_default(_LARGE)
+        if not isinstance(own, ImageFont.FreeTypeFont):
+            raise InputError("setting words needs a Pillow with FreeType; install one from PyPI, or leave them out")
+        found, lacking, named = own, _lacking(own, words), "Pillow's typeface"
+        for name in _COMMON if lacking else ():
+            with suppress(OSError):
+                other = ImageFont.truetype(name, _LARGE)
+                if not _lacking(other, words):
+                    return other
+    if lacking:
+        raise InputError(f"{named} has no {' '.join(lacking)}; name the file of one that has with --font (font=…)")
+    return found
+
+
+def _lacking(font: ImageFont.FreeTypeFont, words: str) -> list[str]:
+    """Letters that the typeface would draw as it draws U+FFFF, which is no letter: by its box for what it lacks."""
+    box = bytes(font.getmask("\uffff"))
+    return [letter for letter in dict.fromkeys(words) if not letter.isspace() and bytes(font.getmask(letter)) == box]
+
+
+def _write(
+    pixels: NDArray[np.uint8],
+    words: str,
+    font: ImageFont.FreeTypeFont,
+    box: list[int],
+    colour: tuple[int, int, int],
+) -> None:
     """Draw `words` as large as fits into `box`, in place: drawn large, then scaled down."""
     x1, y1, x2, y2 = box
-    font = ImageFont.load_default(128)
     left, top, right, bottom = font.getbbox(words)
     sheet = Pillow.new("L", (max(1, round(right - left)), max(1, round(bottom - top))))
     ImageDraw.Draw(sheet).text((-left, -top), words, fill=255, font=font)
