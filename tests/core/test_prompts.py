@@ -127,7 +127,7 @@ def test_an_empty_list_is_no_prompt() -> None:
     [
         (lambda: Prompts.of(cast("Any", 5)), r"got 5; pass Prompt\(box=…\)"),
         (lambda: Prompts.of([(1, 2, 3)]), r"got \(1, 2, 3\); pass Prompt"),
-        (lambda: Prompts.of([[(1, 2), (3, 4)]]), r"got \[\(1, 2\), \(3, 4\)\]; pass Prompt"),
+        (lambda: Prompts.of(cast("Any", [[(1, 2), (3, 4)]])), r"got \[\(1, 2\), \(3, 4\)\]; pass Prompt"),
         (lambda: Prompts.of([(4, 2, 1, 4)]), "box must have x1 < x2"),
         (lambda: Prompts.of(cast("Any", [None])), "got None"),
         (lambda: Prompts.of(np.zeros((2, 3))), r"N×4 boxes or N×2 points; got shape \(2, 3\)"),
