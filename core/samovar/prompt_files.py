@@ -119,7 +119,9 @@ def _of_image(value: Any, where: str, folder: Path) -> Prompts:
         raise _wrong(where, "a list of prompts or an object image → list", _kind(value), "see the format's page")
     places = [f"{where}: "] if alone else [f"{where}: item {index}: " for index in range(len(value))]
     given = zip([value] if alone else value, places)
-    items = [read(item, PromptRecord | list[Any], place, PromptError) for item, place in given]
+    items: list[PromptRecord | list[Any]] = [
+        read(item, PromptRecord | list[Any], place, PromptError) for item, place in given
+    ]
     return prompts_of(items, where, _Folder(folder), alone=alone)
 
 

@@ -130,16 +130,7 @@ def _run(app: Starlette, host: str, port: int, *, as_json: bool, quiet: bool) ->
     import uvicorn
 
     _log_to_stderr(as_json, quiet)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise SamovarError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
-        ) from error
+    listener = _listen(host, port)
     where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     _log.info("serving", extra={"fields": {"at": where}})
     config = uvicorn.Config(
@@ -154,6 +145,21 @@ def _run(app: Starlette, host: str, port: int, *, as_json: bool, quiet: bool) ->
     )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it the second packet of an answer waits
+    # for the client to acknowledge the first, which on a connection that is kept open takes it 40 ms.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        said = error.strerror or error
+        raise SamovarError(f"cannot listen on {host}:{port}: {said}; choose another --port") from error
+    return listener
 
 
 # ------------------------------------------------------------------------------------------- logs

@@ -162,17 +162,17 @@ class Metrics:
     """What one server counts, for Prometheus. In a registry of its own: a process may have several servers."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        seconds = {**own, "buckets": _SECONDS}
-        self.requests = Counter("samovar_requests", "Requests by route and status", ["route", "status"], **own)
-        self.request_seconds = Histogram("samovar_request_seconds", "Time to answer a request", **seconds)
-        self.encode_seconds = Histogram("samovar_encode_seconds", "Time to encode an image", **seconds)
-        self.decode_seconds = Histogram(
-            "samovar_decode_seconds", "From an embedding to its masks, waiting included", **seconds
-        )
+        self.registry = own = CollectorRegistry()
+
+        def seconds(name: str, summary: str) -> Histogram:
+            return Histogram(f"samovar_{name}_seconds", summary, registry=own, buckets=_SECONDS)
+
+        self.requests = Counter("samovar_requests", "Requests by route and status", ["route", "status"], registry=own)
+        self.request_seconds = seconds("request", "Time to answer a request")
+        self.encode_seconds = seconds("encode", "Time to encode an image")
+        self.decode_seconds = seconds("decode", "From an embedding to its masks, waiting included")
         self.batch_sizes = Histogram(
-            "samovar_decode_batch", "Requests that one decode answered", buckets=(1, 2, 4, 8, 16, 32, 64), **own
+            "samovar_decode_batch", "Requests that one decode answered", registry=own, buckets=(1, 2, 4, 8, 16, 32, 64)
         )
 
     def page(self) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "output_options",
     "prompt_options",
     "quiet_option",
+    "resuming_output_options",
     "scored",
     "source_option",
     "with_options",
@@ -416,16 +417,10 @@ _OUTPUTS = [
 ]  # fmt: skip
 
 
-def output_options(command: Command | None = None, *, resumable: bool = True) -> Any:
-    """--format, --out, --sink and --resume: the command is given `outputs`, an `OutputArguments`.
+output_options = _gathered("outputs", OutputArguments, ("form", "out", "targets", "resume"), [*_OUTPUTS, _RESUME])
+"""--format, --out, --sink and --resume: the command is given `outputs`, an `OutputArguments`."""
 
-    With `resumable=False` there is no --resume, for a command that always goes on where it was stopped.
-    """
-    if command is None:
-        return functools.partial(output_options, resumable=resumable)
-    if resumable:
-        return _gathered("outputs", OutputArguments, ("form", "out", "targets", "resume"), [*_OUTPUTS, _RESUME])(
-            command
-        )
-    make = functools.partial(OutputArguments, resume=True)
-    return _gathered("outputs", make, ("form", "out", "targets"), _OUTPUTS)(command)
+resuming_output_options = _gathered(
+    "outputs", functools.partial(OutputArguments, resume=True), ("form", "out", "targets"), _OUTPUTS
+)
+"""The same without --resume, for a command that always goes on where it was stopped."""

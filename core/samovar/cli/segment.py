@@ -19,6 +19,7 @@ from samovar.cli.options import (
     output_options,
     prompt_options,
     quiet_option,
+    resuming_output_options,
     scored,
     source_option,
 )
@@ -126,7 +127,7 @@ def auto(
 @prompt_options
 @convert_option
 @mask_options
-@output_options(resumable=False)
+@resuming_output_options
 @model_options
 @json_option
 @quiet_option

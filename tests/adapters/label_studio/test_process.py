@@ -99,6 +99,20 @@ def test_told_to_stop_it_finishes_what_is_under_way_and_ends(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_answers_on_a_connection_that_is_kept_open_wait_for_no_acknowledgement(tmp_path: Path) -> None:
+    with backend(tmp_path, "--no-warm-up") as (url, _, _), ExitStack() as stack:
+        client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        stack.callback(client.close)
+        times = []
+        for _ in range(60):  # a new connection's first packets are acknowledged at once
+            began = time.perf_counter()
+            client.request("GET", "/health")
+            assert answered(client) == 200
+            times.append(time.perf_counter() - began)
+        assert sorted(times[30:])[5] < 0.03
+
+
+@pytest.mark.slow
 def test_told_to_stop_under_load_it_answers_what_it_has_taken_on(tmp_path: Path) -> None:
     answers: list[tuple[int, dict[str, object]]] = []
     refused: list[type[object]] = []
