@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,14 @@ class Fingerprint:
 
         Raises InputError for anything else.
         """
-        return value if isinstance(value, Fingerprint) else cls(value, value)
+        if isinstance(value, Fingerprint):
+            return value
+        return _of_one(value) if isinstance(value, str) else cls(value, value)
+
+
+@lru_cache(maxsize=64)  # a segmenter's is asked for on every call
+def _of_one(text: str) -> Fingerprint:
+    return Fingerprint(text, text)
 
 
 def fingerprint_arrays(arrays: Mapping[str, Any]) -> str:

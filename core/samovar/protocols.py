@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from samovar.embedding import Embedding
@@ -34,6 +35,7 @@ __all__ = [
     "PromptSource",
     "ReportsProblems",
     "Segmenter",
+    "device_of",
 ]
 
 
@@ -94,6 +96,20 @@ class HasDevice(Protocol):
     @property
     def device(self) -> str:
         """Such as "cpu" or "cuda:1"."""
+
+
+_WITH_DEVICE: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
+def device_of(segmenter: Segmenter) -> str:
+    """Where a segmenter wants its embeddings: the device that it says it has, or else "cpu".
+
+    What a class can do is asked once: to check a protocol takes as long as some twentieth of a look-up in a cache.
+    """
+    kind = type(segmenter)
+    if kind not in _WITH_DEVICE:
+        _WITH_DEVICE[kind] = isinstance(segmenter, HasDevice)
+    return cast("HasDevice", segmenter).device if _WITH_DEVICE[kind] else "cpu"
 
 
 class EmbeddingLookup(Protocol):

@@ -22,7 +22,7 @@ from samovar.embedding import Embedding
 from samovar.errors import CacheError, InputError
 from samovar.events import EvictEvent
 from samovar.fingerprint import Fingerprint
-from samovar.protocols import HasDevice
+from samovar.protocols import device_of
 
 if TYPE_CHECKING:
     from samovar.cache.config import CacheConfig
@@ -133,7 +133,7 @@ class Cache:
         if not self.tiers:
             return _encode_all(images, segmenter, encode_batch)
         model = model or _made_by(segmenter)[:16]
-        device = _device(segmenter)
+        device = device_of(segmenter)
         self.stack.prepare_with(segmenter, device)
         keys = [self.key(image, segmenter) for image in images]
         found: dict[str, Embedding] = {}
@@ -189,7 +189,7 @@ class Cache:
         pixels = self._pixels(image, decode=False) if self.tiers else None
         if pixels is None:
             return None
-        model, device = model or _made_by(segmenter)[:16], _device(segmenter)
+        model, device = model or _made_by(segmenter)[:16], device_of(segmenter)
         key = entry_key(pixels, _made_by(segmenter), self.precision)
         if not self.stack.holds(key, model, device, in_memory=in_memory):
             return None
@@ -204,7 +204,7 @@ class Cache:
 
     def check_writable(self, segmenter: Segmenter) -> None:
         """Raise CacheError if what was encoded last could not be kept by any tier that outlasts the process."""
-        trouble = self.stack.trouble(_device(segmenter)) if self.tiers else ""
+        trouble = self.stack.trouble(device_of(segmenter)) if self.tiers else ""
         if trouble:
             raise CacheError(f"what is encoded cannot be kept: {trouble}; make room, or name another folder")
 
@@ -289,7 +289,7 @@ class Cache:
         if pixels is None:
             return False
         key = entry_key(pixels, _made_by(segmenter), self.precision)
-        return tiers(key, _made_by(segmenter)[:16], _device(segmenter))
+        return tiers(key, _made_by(segmenter)[:16], device_of(segmenter))
 
     def _encoding(
         self, segmenter: Segmenter, model: str, device: str, batch: int, always: bool, found: dict[str, Embedding]
@@ -338,8 +338,3 @@ def _one(cache: Cache, image: Image, segmenter: Segmenter, model: str | None) ->
 def _made_by(segmenter: Segmenter) -> str:
     """What embeddings of this segmenter depend on."""
     return Fingerprint.of(segmenter.fingerprint).encoder
-
-
-def _device(segmenter: Segmenter) -> str:
-    """The device that the segmenter wants its embeddings on, where it says: "cpu", "cuda:1" …"""
-    return segmenter.device if isinstance(segmenter, HasDevice) else "cpu"
