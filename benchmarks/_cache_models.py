@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ class Click:
         """
         cache = self.folder / f"cache-{self.model}"
         if not alias:
-            (cache / "v1" / "aliases.table").unlink()
+            db = sqlite3.connect(cache / "v2" / "index.sqlite")
+            with db:
+                db.execute("DELETE FROM aliases")
+            db.close()
         weights = None if self.weights is None else str(self.weights)
         other = None if first else str(self.folder / f"other-{self.model}")
         arguments: list[Any] = [self.model, weights, str(cache) if cached else "off", other, str(self.image)]

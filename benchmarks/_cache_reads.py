@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samovar import Embedding
 from samovar.cache import DiskTier, Entry, MemoryTier
-from samovar.cache.precision import Precision
+from samovar.cache.tensors import Precision
 
 __all__ = ["Reads", "tensor_sets"]
 

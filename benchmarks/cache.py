@@ -38,7 +38,7 @@ import samovar
 from benchmarks._cache_models import Click, sam_weights
 from benchmarks._cache_reads import Reads, tensor_sets
 from samovar.cache import Cache, CacheConfig, DiskTier
-from samovar.cache.alias import AliasTable
+from samovar.cache.index import AliasTable
 from samovar.cache.warm import warm
 
 HEAD = f"{'work':<46} {'against':<32} {'ours':>10} {'theirs':>10} {'ratio':>7}"
@@ -127,10 +127,10 @@ def large_photo(folder: Path) -> Path:
 def aliases(folder: Path, quick: bool) -> Iterator[str]:
     """The lookup alone, of a 12-megapixel JPEG file, without and with what is known of the file."""
     path, segmenter, tier = large_photo(folder), Tiny(), DiskTier(folder / "cache", 1 << 30)
-    Cache([tier], disk=tier, aliases=AliasTable(tier.aliases)).get_or_encode([samovar.Image(path)], segmenter)
+    Cache([tier], disk=tier).get_or_encode([samovar.Image(path)], segmenter)
 
     def look(known: bool) -> None:
-        cache = Cache([tier], disk=tier, aliases=AliasTable(tier.aliases if known else None))
+        cache = Cache([tier], disk=tier, aliases=AliasTable(tier.index if known else None))
         if cache.get_or_encode([samovar.Image(path)], segmenter).encoded:
             raise SystemExit("a lookup missed; its time would mean nothing")
 
@@ -227,13 +227,13 @@ def jobs(folder: Path, quick: bool) -> Iterator[str]:
     whole = samovar.Prompt(box=(10, 10, 100, 100))
 
     def visit(needs_pixels: Callable[[samovar.Image], bool]) -> None:
-        cache = Cache([tier for tier in runtime.cache.tiers if tier.name == "disk"], aliases=AliasTable(table))
+        cache = Cache([disk], aliases=AliasTable(disk.index))
         new = samovar.Runtime(runtime.segmenter, cache=cache)
         outcomes = run(work, lambda item, image: new.segment(image, whole), {}, needs_pixels=needs_pixels)
         if any(outcome.error for outcome in outcomes):
             raise SystemExit("an image failed; the times would mean nothing")
 
-    table = DiskTier(folder / "cache", None).aliases
+    disk = DiskTier(folder / "cache", None)
     ways = {
         "left": lambda: visit(lambda image: not runtime.cache.holds(image, runtime.segmenter)),
         "decoded": lambda: visit(lambda image: True),
@@ -246,7 +246,7 @@ def jobs(folder: Path, quick: bool) -> Iterator[str]:
 
 def _in(folder: Path, precision: str) -> Cache:
     return Cache.open(
-        CacheConfig.load(folder=folder / precision, tiers="disk", precision=precision, placement="always")
+        CacheConfig.load(folder=folder / precision, tiers="disk", precision=precision, admission="always")
     )
 
 

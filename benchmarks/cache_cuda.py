@@ -26,9 +26,8 @@ import torch
 
 import samovar
 from samovar.cache import Cache, CacheTier, DiskTier, Entry
-from samovar.cache.device import CudaTier
-from samovar.cache.pinned import PinnedTier
-from samovar.cache.precision import PRECISIONS, Precision
+from samovar.cache.cuda import CudaTier, PinnedTier
+from samovar.cache.tensors import PRECISIONS, Precision
 
 SHAPE = (256, 64, 64)
 
@@ -133,7 +132,7 @@ def overlap(folder: Path, device: str, repeats: int) -> Iterator[str]:
     images = [samovar.Image(np.full((8, 8, 3), value, np.uint8)) for value in range(16)]
     segmenter = Spread(device, "overlap")
     disk = DiskTier(folder / "overlap", 1 << 30)
-    Cache([disk], disk=disk, placement="always").get_or_encode(images, segmenter)
+    Cache([disk], disk=disk, admission="always").get_or_encode(images, segmenter)
     fetch = seconds(lambda: visit(images[:1], disk, segmenter, decode=0.0, hint=False), device, 4 * repeats)
     apart, together = [], []
     for _ in range(repeats):
@@ -149,7 +148,7 @@ def overlap(folder: Path, device: str, repeats: int) -> Iterator[str]:
 
 def visit(images: Sequence[samovar.Image], disk: DiskTier, segmenter: Spread, *, decode: float, hint: bool) -> None:
     """Look at each image in turn, in a process that has only the disk's copy, as it were."""
-    cache = Cache([CudaTier(1 << 30, segmenter.device.partition(":")[0]), disk], disk=disk, placement="always")
+    cache = Cache([CudaTier(1 << 30, segmenter.device.partition(":")[0]), disk], disk=disk, admission="always")
     for index, image in enumerate(images):
         found = cache.get_or_encode([image], segmenter)
         if found.encoded:

@@ -63,14 +63,14 @@ def register_cache_tiers() -> Iterable[CacheTierSpec]:
 
 def open_cuda(argument: str | None = None, config: CacheConfig | None = None) -> CacheTier:
     """The tier on CUDA devices, of that many bytes on each. Raises CacheError, InputError."""
-    from samovar.cache.device import CudaTier
+    from samovar.cache.cuda import CudaTier
 
     return CudaTier(_bytes(argument, (config or _settings()).cuda))
 
 
 def open_pinned(argument: str | None = None, config: CacheConfig | None = None) -> CacheTier:
     """The page-locked slab of that many bytes. Raises CacheError, InputError."""
-    from samovar.cache.pinned import PinnedTier
+    from samovar.cache.cuda import PinnedTier
 
     config = config or _settings()
     return PinnedTier(_bytes(argument, config.pinned) or 0)
@@ -121,19 +121,10 @@ def open_cache(spec: CacheConfig | str | os.PathLike[str] | None = "auto") -> Ca
 
 def _build(config: CacheConfig) -> Cache:
     from samovar.cache import Cache, DiskTier
-    from samovar.cache.alias import AliasTable
 
     tiers = [_tier(text, config) for text in config.tiers]
     disk = next((tier for tier in tiers if isinstance(tier, DiskTier)), None)
-    aliases = AliasTable(disk.aliases if disk is not None else None)
-    return Cache(
-        tiers,
-        aliases=aliases,
-        precision=config.precision,
-        placement=config.placement,
-        disk=disk,
-        on_evict=fire_on_evict,
-    )
+    return Cache(tiers, precision=config.precision, admission=config.admission, disk=disk, on_evict=fire_on_evict)
 
 
 def _tier(text: str, config: CacheConfig) -> CacheTier:

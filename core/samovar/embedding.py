@@ -26,8 +26,6 @@ class Embedding:
             embedding that carries another than its own.
         compressible: names of the float tensors that tolerate being kept in half precision (or, where the user opts
             in, as 8-bit integers) by a cache. None by default: every tensor comes back exactly.
-        derived: names of tensors that are cheaper to work out again than to keep: a cache on disk leaves them out, and
-            `decode` must do without them.
     """
 
     tensors: Mapping[str, Any]
@@ -35,12 +33,11 @@ class Embedding:
     height: int
     fingerprint: str
     compressible: frozenset[str] = frozenset()
-    derived: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise InputError(f"an embedding is of an image of at least 1×1 pixels; got {self.width}×{self.height}")
-        unknown = (self.compressible | self.derived) - self.tensors.keys()
+        unknown = self.compressible - self.tensors.keys()
         if unknown:
             raise InputError(
                 f"no tensor {min(unknown)!r} in this embedding; it has {', '.join(self.tensors) or 'none'}"

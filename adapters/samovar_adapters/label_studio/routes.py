@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from samovar.cache.warm import Warmed
+    from samovar.cache.warm import WarmResult
     from samovar.image import Image
     from samovar.runtime import Runtime
     from samovar_adapters.label_studio.client import Client
@@ -163,7 +163,9 @@ def _announce(body: Mapping[str, Any], queue: PrefetchQueue) -> int:
     return len(tasks)
 
 
-def warm_project(client: Client, project: int, load: Callable[[], Runtime], batch: int) -> tuple[int, Iterator[Warmed]]:
+def warm_project(
+    client: Client, project: int, load: Callable[[], Runtime], batch: int
+) -> tuple[int, Iterator[WarmResult]]:
     """How many images there are, about, and one outcome for each. Two readers fetch ahead of the model.
 
     Raises:
@@ -198,7 +200,7 @@ def warm_project(client: Client, project: int, load: Callable[[], Runtime], batc
         data = client.image(reference, tasks_of.pop(reference, None))
         return Image(data, name=reference.partition("?")[0].rpartition("/")[2] or "image")
 
-    def outcomes() -> Iterator[Warmed]:
+    def outcomes() -> Iterator[WarmResult]:
         runtime = load()
         yield from warm(references(), runtime.cache, runtime.segmenter, model=runtime.name, batch=batch, opened=read)
         runtime.cache.flush()

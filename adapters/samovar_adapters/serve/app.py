@@ -56,10 +56,10 @@ def create_app(
     async def metrics(request: Request) -> Response:
         page = engine.metrics.page()
         if engine.ready:
-            from samovar.cache.metrics import prometheus
+            from samovar.cache.stats import prometheus
 
             cache = (await engine.runtime()).cache
-            page += await engine.run_io(lambda: prometheus(cache))
+            page += await engine.run_io(lambda: prometheus(cache.stats()))
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @contextlib.asynccontextmanager

@@ -1,66 +1,77 @@
 """The embedding cache: every image is encoded once, in any tool, on any day.
 
-The way through it: `samovar.caching` (from settings, `config`) → `cache` (`get_or_encode`) → `stack` (all tiers, each
-behind a `guard`) → a tier; what none of them has, `encoding` makes.
+    cache        `Cache.get_or_encode`: looks up, and encodes what is missing, each image by one thread and process
+    store        all tiers, from fast to slow, each behind a circuit breaker
+    tiers        what a tier is, what goes first, and the memory tier; disk, shared, cuda: the others
+    index        the disk tier's SQLite database: accounts, aliases (file → pixels), statistics
+    entry        what is kept: its key, its file; tensors: each of its tensors, and how it is quantized
 
-    what is kept     keys, alias (file → pixels), entry, parts, precision, integers, foreign (torch)
-    tiers            tiers (the interface), memory, disk, shared, pinned, device (CUDA), worth (what goes first)
-    the disk's       format (an entry's file), files (appear whole), ledger (accounts), locks (between processes)
-    the devices'     slab (page-locked memory), upload (streams, staging), kernels (Triton)
-    once only        flight (threads), encoding (processes), forks (what a child makes anew)
-    in background    behind (slower tiers), prefetch (hints), warm (whole folders)
-    looking after    counts, metrics (Prometheus), maintenance (verify, prune …)
-
-Names are imported on first use.
+Settings are in `config`, opening caches by them in `samovar.caching`. Names are imported on first use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samovar.lazy import lazy
 
 if TYPE_CHECKING:
     from samovar.cache.cache import Cache, Lookup
     from samovar.cache.config import CacheConfig, default_folder
-    from samovar.cache.counts import Counts
     from samovar.cache.disk import DiskTier
-    from samovar.cache.entry import Entry, EntryInfo
-    from samovar.cache.memory import MemoryTier
-    from samovar.cache.parts import Part
-    from samovar.cache.tiers import CacheTier, Dropped
+    from samovar.cache.entry import CorruptEntryError, Entry, EntryInfo
+    from samovar.cache.stats import Counts, TierStats, VerifyReport
+    from samovar.cache.tensors import TensorRecord
+    from samovar.cache.tiers import CacheTier, Evicted, MemoryTier, TierTraits
 
 _HOME = {
     "Cache": "cache",
     "CacheConfig": "config",
     "CacheTier": "tiers",
-    "Counts": "counts",
+    "CorruptEntryError": "entry",
+    "Counts": "stats",
     "DiskTier": "disk",
-    "Dropped": "tiers",
     "Entry": "entry",
     "EntryInfo": "entry",
+    "Evicted": "tiers",
     "Lookup": "cache",
-    "MemoryTier": "memory",
-    "Part": "parts",
+    "MemoryTier": "tiers",
+    "TensorRecord": "tensors",
+    "TierStats": "stats",
+    "TierTraits": "tiers",
+    "VerifyReport": "stats",
     "default_folder": "config",
 }
+_RENAMED = {"Dropped": "samovar.cache.Evicted", "Part": "samovar.cache.TensorRecord"}
 
 __all__ = [
     "Cache",
     "CacheConfig",
     "CacheTier",
+    "CorruptEntryError",
     "Counts",
     "DiskTier",
-    "Dropped",
     "Entry",
     "EntryInfo",
+    "Evicted",
     "Lookup",
     "MemoryTier",
-    "Part",
+    "TensorRecord",
+    "TierStats",
+    "TierTraits",
+    "VerifyReport",
     "default_folder",
 ]
 
-__getattr__ = lazy(__name__, _HOME)
+_found = lazy(__name__, _HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        from samovar.deprecation import renamed_names
+
+        return renamed_names(__name__, _RENAMED)(name)
+    return _found(name)
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from samovar.cache.guard import PLACEMENTS, Placement
-from samovar.cache.precision import PRECISIONS, Precision
+from samovar.cache.store import ADMISSIONS, Admission
+from samovar.cache.tensors import PRECISIONS, Precision
+from samovar.deprecation import warn_renamed
 from samovar.errors import CacheError, InputError
 from samovar.home import cache_folder, settings_folder
 from samovar.sizes import parse_bytes
@@ -27,10 +28,13 @@ SETTINGS = {
     "cuda": "SAMOVAR_CACHE_CUDA",
     "pinned": "SAMOVAR_CACHE_PINNED",
     "precision": "SAMOVAR_CACHE_PRECISION",
-    "placement": "SAMOVAR_CACHE_PLACEMENT",
+    "admission": "SAMOVAR_CACHE_ADMISSION",
     "durable": "SAMOVAR_CACHE_DURABLE",
 }
 """Each setting and the environment variable that overrides the settings file."""
+
+RENAMED = {"placement": "admission"}
+"""Settings by their names of earlier releases."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class CacheConfig:
         cuda: bytes of the CUDA tier on each device; None for an eighth of the device's memory.
         pinned: bytes of the slab of page-locked memory that feeds CUDA devices.
         precision: "exact", "half" or "int8": how tensors are kept that their segmenter calls compressible.
-        placement: "measured": a tier is given only what is faster to read back from it than to encode again, as
+        admission: "measured": a tier is given only what is faster to read back from it than to encode again, as
             measured on this machine; "always": it is given everything.
         durable: force every entry onto the disk before it appears (slower; only a power cut makes a difference).
 
@@ -62,14 +66,14 @@ class CacheConfig:
     cuda: int | None
     pinned: int
     precision: Precision
-    placement: Placement
+    admission: Admission
     durable: bool
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise CacheError(f"cache precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
-        if self.placement not in PLACEMENTS:
-            raise CacheError(f"cache placement must be one of {', '.join(PLACEMENTS)}; got {self.placement!r}")
+        if self.admission not in ADMISSIONS:
+            raise CacheError(f"cache admission must be one of {', '.join(ADMISSIONS)}; got {self.admission!r}")
         for name in ("memory", "disk", "cuda", "pinned"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 0):
@@ -86,11 +90,12 @@ class CacheConfig:
         Raises:
             CacheError: an unknown setting or a value that makes no sense; says where it came from.
         """
-        values = _from_file(settings_file())
-        values |= {
-            name: (os.environ[variable], variable) for name, variable in SETTINGS.items() if os.environ.get(variable)
-        }
-        values |= {name: (value, name) for name, value in given.items() if value is not None}
+        values = _today(_from_file(settings_file()))
+        variables = {**SETTINGS, **{old: f"SAMOVAR_CACHE_{old.upper()}" for old in RENAMED}}
+        values |= _today(
+            {name: (os.environ[variable], variable) for name, variable in variables.items() if os.environ.get(variable)}
+        )
+        values |= _today({name: (value, name) for name, value in given.items() if value is not None})
         unknown = values.keys() - SETTINGS.keys()
         if unknown:
             name = min(unknown)
@@ -109,6 +114,16 @@ def settings_file() -> Path:
     """$SAMOVAR_CONFIG, or `samovar/config.toml` in the platform's folder for settings. It need not exist."""
     given = os.environ.get("SAMOVAR_CONFIG")
     return Path(given).expanduser() if given else settings_folder() / "config.toml"
+
+
+def _today(values: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+    """The values of one source under today's names, with a warning for each that has another."""
+    for old, new in RENAMED.items():
+        if old in values:
+            source = values[old][1]
+            warn_renamed(source, SETTINGS[new] if source.startswith("SAMOVAR_") else new, stacklevel=4)
+            values = {new: values.pop(old), **values}
+    return values
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -148,7 +163,7 @@ def _parse(name: str, value: Any, source: str) -> Any:
         if name == "tiers":
             parts = value.split(",") if isinstance(value, str) else list(value)
             return tuple(part.strip() for part in parts if part.strip())
-        if name in ("precision", "placement"):
+        if name in ("precision", "admission"):
             return value
         if name == "durable":
             return _boolean(value)
@@ -175,7 +190,7 @@ def _defaults(folder: Path) -> dict[str, Any]:
         "memory": min(2 * GIB, ram // 8),
         "pinned": min(GIB, ram // 16),
         "precision": "half",
-        "placement": "measured",
+        "admission": "measured",
         "durable": False,
     }
 

@@ -1,8 +1,8 @@
 """The shared tier: entries on a file system that a team shares, through fsspec: NFS, S3, GCS, SFTP …
 
-    URL/v1/entries/ab/abcdef….emb     the very files of the disk tier
+    URL/v2/entries/ab/abcdef….emb     the very files of the disk tier
 
-There is no ledger and no lock: any number of machines read and write, two may now and then encode the same image, and
+There is no index and no lock: any number of machines read and write, two may now and then encode the same image, and
 the same bytes are then written twice. How much is kept is the business of whoever owns the place: a life-cycle rule of
 the bucket, or `samovar cache prune` over it.
 """
@@ -16,10 +16,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from samovar.cache.entry import Entry, EntryInfo
-from samovar.cache.format import Damaged, dump, parse, parse_header
-from samovar.cache.keys import SCHEMA
-from samovar.cache.tiers import Dropped
+from samovar.cache.entry import SCHEMA, CorruptEntryError, Entry, EntryInfo, dump, file_info, parse, parse_header
+from samovar.cache.tiers import Evicted, TierTraits
 from samovar.errors import CacheError
 
 __all__ = ["SharedTier", "open_shared"]
@@ -52,8 +50,7 @@ class SharedTier:
     """
 
     name = "shared"
-    behind = True
-    lasting = True
+    traits = TierTraits(async_writes=True, shared=True, persistent=True)
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = url
@@ -69,11 +66,11 @@ class SharedTier:
             return parse(self._fs.cat_file(self._path(key)), key)
         except FileNotFoundError:
             return None
-        except Damaged:
+        except CorruptEntryError:
             self.delete(key)
             return None
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         """Publish `entry`. Raises OSError, or what the file system raises."""
         path, data = self._path(entry.key), b"".join(dump(entry))
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -116,20 +113,20 @@ class SharedTier:
                 if info is not None:
                     yield info
 
-    def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Dropped]:
+    def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Evicted]:
         """Drop the oldest entries until at most `limit` bytes stay, and those written before a time.
 
         Who used what is not known here, so age stands for worth.
         """
         infos = sorted(self.entries(), key=lambda info: info.used)
         excess = 0 if limit is None else sum(info.nbytes for info in infos) - limit
-        dropped = []
+        evicted = []
         for info in infos:
             old = unused_since is not None and info.used < unused_since
             if (old or excess > 0) and self.delete(info.key):
                 excess -= info.nbytes
-                dropped.append(Dropped(info, "old" if old else "pruned"))
-        return dropped
+                evicted.append(Evicted(info, "old" if old else "pruned"))
+        return evicted
 
     def _listing(self) -> Iterator[dict[str, Any]]:
         try:
@@ -152,11 +149,9 @@ def _info(row: dict[str, Any], head: bytes | Exception) -> EntryInfo | None:
     if isinstance(head, Exception):
         return None
     try:
-        header, _ = parse_header(head)
-        key, model, cost = str(header["key"]), str(header["model"]), float(header["cost"])
-    except (Damaged, KeyError, TypeError, ValueError):
+        return file_info(parse_header(head)[0], int(row["size"]), _written(row))
+    except CorruptEntryError:
         return None
-    return EntryInfo(key, model, int(row["size"]), cost, 0, _written(row))
 
 
 def _written(row: dict[str, Any]) -> float:

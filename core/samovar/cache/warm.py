@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from samovar.cache.cache import Cache
     from samovar.protocols import Segmenter
 
-__all__ = ["Warmed", "warm"]
+__all__ = ["WarmResult", "warm"]
 
 WINDOW_BYTES = 128 << 20
 """Pixels that may wait in memory, decoded, for a batch to be full."""
@@ -28,7 +28,7 @@ Source = Path | str
 
 
 @dataclass(frozen=True)
-class Warmed:
+class WarmResult:
     """What became of one image.
 
     Attributes:
@@ -52,8 +52,8 @@ def warm(
     readers: int = 2,
     opened: Callable[[Source], Image] = Image,
     cancel: threading.Event | None = None,
-) -> Iterator[Warmed]:
-    """Put the embedding of every image into `cache`; one `Warmed` each, not necessarily in order.
+) -> Iterator[WarmResult]:
+    """Put the embedding of every image into `cache`; one `WarmResult` each, not necessarily in order.
 
     What is there already is not even decoded. Files are read and decoded by `readers` threads ahead of the model. Two
     runs over the same images share the work: neither encodes what the other is encoding.
@@ -84,9 +84,9 @@ def warm(
                 raise Cancelled("stopped on request; what was encoded is kept")
             image, error = _result(source, reading)
             if error is not None:
-                yield Warmed(source, "failed", error)
+                yield WarmResult(source, "failed", error)
             elif image is None:
-                yield Warmed(source, "present")
+                yield WarmResult(source, "present")
             else:
                 window.append((source, image))
                 if len(window) >= batch or sum(one.width * one.height * 3 for _, one in window) > WINDOW_BYTES:
@@ -97,22 +97,22 @@ def warm(
 
 def _encode(
     window: list[tuple[Source, Image]], cache: Cache, segmenter: Segmenter, model: str | None
-) -> Iterator[Warmed]:
+) -> Iterator[WarmResult]:
     if not window:
         return
     images = [image for _, image in window]
     try:
-        found = cache.get_or_encode(images, segmenter, encode_batch=len(images), model=model, placement="always")
+        found = cache.get_or_encode(images, segmenter, encode_batch=len(images), model=model, admission="always")
     except Exception as error:  # noqa: BLE001  (one image that the model cannot take must not cost the others)
         if len(window) == 1:
-            yield Warmed(window[0][0], "failed", _named(error, window[0][0]))
+            yield WarmResult(window[0][0], "failed", _named(error, window[0][0]))
             return
         for pair in window:
             yield from _encode([pair], cache, segmenter, model)
         return
     cache.check_writable(segmenter)
     for (source, _), hit in zip(window, found.hits):
-        yield Warmed(source, "present" if hit else "encoded")
+        yield WarmResult(source, "present" if hit else "encoded")
 
 
 def _result(source: Source, reading: Future[Image | None] | None) -> tuple[Image | None, SamovarError | None]:

@@ -16,8 +16,7 @@ from samovar.cli.options import json_option, model_options, quiet_option
 from samovar.errors import InputError
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
-    from samovar.cache.maintenance import TierStats
+    from samovar.cache import Cache, TierStats
 
 __all__ = ["cache"]
 
@@ -97,9 +96,9 @@ def stats(folder: str, prometheus: bool, as_json: bool) -> None:
     """Bytes, hits, misses, evictions and seconds saved, per tier and model."""
     opened = _open(folder)
     if prometheus:
-        from samovar.cache.metrics import prometheus as page
+        from samovar.cache.stats import prometheus as page
 
-        click.echo(page(opened), nl=False)
+        click.echo(page(opened.stats()), nl=False)
         return
     rows = opened.stats()
     if as_json:
@@ -206,12 +205,12 @@ def _seconds(text: str) -> float:
 def _made_room(opened: Cache) -> str:
     """What the summary adds where the disk tier is too small for all that was encoded."""
     from samovar.cache import Counts
-    from samovar.cache.encoding import ENCODER
+    from samovar.cache.stats import ENCODER
     from samovar.sizes import format_bytes
 
     if opened.disk is None:
         return ""
-    counts = opened.stack.counter.total()
+    counts = opened.store.counter.total()
     disk = sum((count for (tier, _), count in counts.items() if tier == "disk"), Counts())
     encoded = sum(count.puts for (tier, _), count in counts.items() if tier == ENCODER)
     missing = disk.evictions + max(encoded - disk.puts, 0)

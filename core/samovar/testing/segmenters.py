@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from samovar.cache.entry import Entry
-from samovar.cache.foreign import from_torch, is_torch
+from samovar.cache.tensors import from_torch, is_torch
 from samovar.embedding import Embedding
 from samovar.errors import InputError
 from samovar.fingerprint import Fingerprint
@@ -207,7 +207,7 @@ class SegmenterTests:
                 assert np.array_equal(array, old[name]), f"tensor {name!r} has changed"
 
     def test_embeddings_that_went_through_a_cache_give_the_same_masks(self, segmenter: Segmenter) -> None:
-        """Rebuilt from name, dtype, shape and bytes, and without the tensors that are said to be derived."""
+        """Rebuilt from name, dtype, shape and bytes."""
         embeddings, asked = self.embeddings(segmenter), self.some_prompts(segmenter)
         rebuilt = [through_a_cache(embedding) for embedding in embeddings]
         expected = self.decode(segmenter, embeddings, asked, DecodeOptions())
@@ -410,7 +410,7 @@ def _array(name: str, tensor: Any) -> NDArray[Any]:
 
 
 def through_a_cache(embedding: Embedding, *, half: bool = False) -> Embedding:
-    """`embedding` as a cache gives it back: rebuilt from bytes, without what is derived, perhaps in half precision."""
+    """`embedding` as a cache gives it back: rebuilt from bytes, perhaps in half precision."""
     return Entry.pack(embedding, "0" * 64, model="tested", precision="half" if half else "exact", cost=0.0).unpack()
 
 

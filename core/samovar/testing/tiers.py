@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from samovar.cache.entry import Entry
-from samovar.cache.precision import PRECISIONS, Precision
-from samovar.cache.tiers import CacheTier
+from samovar.cache.tensors import PRECISIONS, Precision
+from samovar.cache.tiers import CacheTier, Contains, Evicts, ReportsEvictions, Serves, TierTraits
 from samovar.embedding import Embedding
 
 __all__ = ["CacheTierTests"]
@@ -28,19 +28,24 @@ class TierFactory(Protocol):
 class CacheTierTests:
     """Subclass it beside a fixture `tier_factory`, called with a folder, empty or used by another tier before.
 
+    What a tier says of itself, in its traits and by the methods of the protocols beside `CacheTier`, is checked too.
+
     Class attributes that a subclass sets:
-        shared: whether two tiers opened on one folder show the same entries. No, if not set.
         max_bytes: the budget of the tiers that the factory opens, at least a million; None (the default) where the tier
             does not bound itself.
     """
 
-    shared: ClassVar[bool] = False
     max_bytes: ClassVar[int | None] = None
 
     def test_is_a_cache_tier(self, tier_factory: TierFactory, tmp_path: Path) -> None:
         tier = tier_factory(tmp_path)
         assert isinstance(tier, CacheTier)
         assert tier.name
+        assert isinstance(tier.traits, TierTraits)
+        if isinstance(tier, Serves):
+            assert isinstance(tier.serves("cpu"), bool)
+        if isinstance(tier, ReportsEvictions):
+            assert tier.on_evict is None, "the cache will put a function here"
 
     def test_a_new_tier_is_empty(self, tier_factory: TierFactory, tmp_path: Path) -> None:
         tier = tier_factory(tmp_path)
@@ -80,16 +85,16 @@ class CacheTierTests:
         _assert_same(tier.get(_key(2)), _entry(2))
         assert [info.key for info in tier.entries()] == [_key(2)]
 
-    def test_it_keeps_to_its_budget_and_says_what_it_dropped(self, tier_factory: TierFactory, tmp_path: Path) -> None:
+    def test_it_keeps_to_its_budget_and_says_what_it_evicted(self, tier_factory: TierFactory, tmp_path: Path) -> None:
         if self.max_bytes is None:
             pytest.skip("does not bound itself")
         tier = tier_factory(tmp_path)
         entries = [_entry(number, padding=self.max_bytes // 5) for number in range(12)]
-        dropped = [drop.info.key for entry in entries for drop in tier.put(entry)]
+        evicted = [one.info.key for entry in entries for one in tier.put(entry)]
         kept = {info.key: info.nbytes for info in tier.entries()}
         assert kept
         assert sum(kept.values()) <= self.max_bytes
-        assert sorted([*kept, *dropped]) == sorted(entry.key for entry in entries)
+        assert sorted([*kept, *evicted]) == sorted(entry.key for entry in entries)
         for entry in entries:
             if entry.key in kept:
                 _assert_same(tier.get(entry.key), entry)
@@ -108,14 +113,57 @@ class CacheTierTests:
         _assert_same(tier.get(_key(1)), _entry(1))
 
     def test_two_tiers_on_one_folder_show_the_same_entries(self, tier_factory: TierFactory, tmp_path: Path) -> None:
-        if not self.shared:
-            pytest.skip("shares nothing")
         first, second = tier_factory(tmp_path), tier_factory(tmp_path)
+        if not first.traits.shared:
+            pytest.skip("shares nothing")
         first.put(_entry(1))
         _assert_same(second.get(_key(1)), _entry(1))
         assert [info.key for info in second.entries()] == [_key(1)]
         assert second.delete(_key(1)) is True
         assert first.get(_key(1)) is None
+
+    def test_a_persistent_tier_outlasts_the_object(self, tier_factory: TierFactory, tmp_path: Path) -> None:
+        tier = tier_factory(tmp_path)
+        if not tier.traits.persistent:
+            pytest.skip("is not persistent")
+        tier.put(_entry(1))
+        del tier
+        _assert_same(tier_factory(tmp_path).get(_key(1)), _entry(1))
+
+    def test_a_tier_of_native_dtypes_gives_them(self, tier_factory: TierFactory, tmp_path: Path) -> None:
+        tier = tier_factory(tmp_path)
+        if not tier.traits.native_dtype:
+            pytest.skip("keeps the stored form")
+        tier.put(_entry(1, precision="half").dequantized())
+        kept = tier.get(_key(1))
+        assert kept is not None
+        assert {part.stored.encoding for part in kept.parts} == {"raw"}
+
+    def test_what_it_contains_it_gives(self, tier_factory: TierFactory, tmp_path: Path) -> None:
+        tier = tier_factory(tmp_path)
+        if not isinstance(tier, Contains):
+            pytest.skip("cannot tell without fetching")
+        tier.put(_entry(1))
+        assert [tier.contains(_key(number)) for number in (1, 2)] == [True, False]
+        tier.delete(_key(1))
+        assert not tier.contains(_key(1))
+
+    def test_evicting_makes_room_and_says_what_it_evicted(self, tier_factory: TierFactory, tmp_path: Path) -> None:
+        tier = tier_factory(tmp_path)
+        if not isinstance(tier, Evicts):
+            pytest.skip("takes no part in pruning")
+        for number in range(5):
+            tier.put(_entry(number))
+        sizes = {info.key: info.nbytes for info in tier.entries()}
+        limit = sum(sizes.values()) // 2
+        evicted = {one.info.key for one in tier.evict(limit)}
+        left = {info.key for info in tier.entries()}
+        assert evicted
+        assert evicted | left == set(sizes)
+        assert not evicted & left
+        assert sum(sizes[key] for key in left) <= limit
+        assert [one.info.key for one in tier.evict(None, unused_since=0.0)] == [], "nothing is as old as that"
+        assert {one.info.key for one in tier.evict(None, unused_since=1e12)} == left
 
     def test_any_number_of_threads_may_call_it_at_once(self, tier_factory: TierFactory, tmp_path: Path) -> None:
         """Whatever they put, read and delete, a key never answers with anything but what was put under it."""

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from samovar.cache.locks import make_lock, wait_for
+from filelock import FileLock, Timeout
+
 from samovar.errors import WeightsError
 from samovar.home import home
 
@@ -88,9 +89,14 @@ def _alone(target: Path, unfinished: Path) -> Iterator[None]:
 
     Raises OSError, and WeightsError where another process is at it that does not get on.
     """
-    lock = make_lock(target.with_name(f"{target.name}.lock"))
+    lock = FileLock(target.with_name(f"{target.name}.lock"), timeout=TIMEOUT)
     had, idle = -1, 0
-    while not wait_for(lock, TIMEOUT):
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            pass
         have = unfinished.stat().st_size if unfinished.exists() else 0
         had, idle = have, idle + 1 if have == had else 0
         if idle == IDLE:
@@ -100,7 +106,7 @@ def _alone(target: Path, unfinished: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release(remove=True)
+        lock.release()
 
 
 def _fetch(url: str, unfinished: Path, gated: str | None) -> str | None:

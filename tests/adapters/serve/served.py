@@ -41,10 +41,9 @@ def flat(red: int, green: int = 0, width: int = 60, height: int = 40) -> bytes:
 
 def engine_of(segmenter: FilledBoxes, limits: Limits | None = None, cache: str | None = None) -> Engine:
     """An engine over `segmenter`, with a cache in memory unless one is named."""
-    from samovar.cache import Cache
-    from samovar.cache.memory import MemoryTier
+    from samovar.cache import Cache, MemoryTier
 
-    held = Cache([MemoryTier(64 << 20)], placement="always") if cache is None else Cache.open(cache)
+    held = Cache([MemoryTier(64 << 20)], admission="always") if cache is None else Cache.open(cache)
     return Engine(lambda: Runtime(segmenter, name="boxes", cache=held), name="boxes", limits=limits)
 
 

@@ -22,7 +22,7 @@ from tests.core.cache.support import PixelSegmenter, picture, pictures
 def fresh(folder: Path, memory: int = 1 << 24, disk: int = 1 << 24) -> Cache:
     """A cache as another process would see it: nothing of it is in memory yet."""
     tier = DiskTier(folder, disk)
-    return Cache([MemoryTier(memory), tier], disk=tier, placement="always")
+    return Cache([MemoryTier(memory), tier], disk=tier, admission="always")
 
 
 def test_the_second_time_nothing_is_encoded(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_defaults_fit_the_machine() -> None:
     assert 0 < config.memory <= 2 * GIB
     assert config.disk is None
     assert config.precision == "half"
-    assert config.placement == "measured"
+    assert config.admission == "measured"
     assert not config.durable
 
 
@@ -75,7 +75,7 @@ def test_the_settings_file_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.
         ("SAMOVAR_CACHE_DIR", "~/here", "folder", Path.home() / "here"),
         ("SAMOVAR_CACHE_TIERS", "memory, disk=/x", "tiers", ("memory", "disk=/x")),
         ("SAMOVAR_CACHE_PRECISION", "int8", "precision", "int8"),
-        ("SAMOVAR_CACHE_PLACEMENT", "always", "placement", "always"),
+        ("SAMOVAR_CACHE_ADMISSION", "always", "admission", "always"),
         ("SAMOVAR_CACHE_DURABLE", "yes", "durable", True),
         ("SAMOVAR_CACHE_DURABLE", "0", "durable", False),
         ("SAMOVAR_CACHE_CUDA", "1.5 GiB", "cuda", 3 << 29),
@@ -96,7 +96,7 @@ def test_the_environment_is_read(
         ({"memory": -1}, "cache memory must be a number of bytes, at least 0; got -1"),
         ({"disk": 1.5}, "cache disk must be a number of bytes"),
         ({"precision": "fp4"}, "cache precision must be one of exact, half, int8; got 'fp4'"),
-        ({"placement": "never"}, "cache placement must be one of measured, always; got 'never'"),
+        ({"admission": "never"}, "cache admission must be one of measured, always; got 'never'"),
         ({"durable": "perhaps"}, "cache setting durable in durable: expected true or false; got 'perhaps'"),
         ({"tiers": ","}, 'cache tiers must name at least one tier; to go without a cache, open "off"'),
         ({"colour": "red"}, "unknown cache setting 'colour' in colour; expected folder, tiers"),
@@ -145,3 +145,27 @@ def test_opening_builds_the_tiers_that_are_named(tmp_path: Path) -> None:
 def test_an_unknown_tier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown cache tier 'disc'"):
         Cache.open(CacheConfig.load(folder=tmp_path, tiers="disc"))
+
+
+def test_the_old_name_of_a_setting_still_works_and_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings(tmp_path, '[cache]\nplacement = "always"\n')
+    with pytest.warns(DeprecationWarning, match="placement is now admission|is now admission"):
+        assert CacheConfig.load().admission == "always"
+    monkeypatch.setenv("SAMOVAR_CONFIG", str(tmp_path / "empty.toml"))
+    (tmp_path / "empty.toml").write_text("")
+    monkeypatch.setenv("SAMOVAR_CACHE_PLACEMENT", "always")
+    with pytest.warns(DeprecationWarning, match="SAMOVAR_CACHE_PLACEMENT is now SAMOVAR_CACHE_ADMISSION"):
+        assert CacheConfig.load().admission == "always"
+    monkeypatch.delenv("SAMOVAR_CACHE_PLACEMENT")
+    with pytest.warns(DeprecationWarning, match="placement is now admission"):
+        assert CacheConfig.load(placement="always").admission == "always"
+    with pytest.warns(DeprecationWarning, match="placement= is now admission="):
+        assert Cache(placement="always").admission == "always"  # type: ignore[call-arg]
+
+
+def test_old_names_still_work_and_are_told_of() -> None:
+    import samovar.cache
+
+    for old, new in (("Dropped", samovar.cache.Evicted), ("Part", samovar.cache.TensorRecord)):
+        with pytest.warns(DeprecationWarning, match=f"samovar.cache.{old} is now"):
+            assert getattr(samovar.cache, old) is new

@@ -50,6 +50,6 @@ class TestPinnedTier(CacheTierTests):
     @pytest.fixture
     def tier_factory(self) -> object:
         pytest.importorskip("torch", reason="torch is not installed")
-        from samovar.cache.pinned import PinnedTier
+        from samovar.cache.cuda import PinnedTier
 
         return lambda folder: PinnedTier(BUDGET, "cpu")

@@ -17,14 +17,8 @@ import pytest
 
 from samovar import Embedding
 from samovar.cache import Cache, CacheTier, DiskTier, Entry, MemoryTier
-from samovar.cache.device import CudaTier, DeviceTier
-from samovar.cache.foreign import to_view
-from samovar.cache.integers import Integers, scales_shape
-from samovar.cache.parts import Part
-from samovar.cache.pinned import PinnedTier
-from samovar.cache.precision import PRECISIONS, Precision
-from samovar.cache.slab import Slab
-from samovar.cache.upload import Streams, Uploader, widen
+from samovar.cache.cuda import CudaTier, DeviceTier, PinnedTier, Slab, Streams, Uploader, restore
+from samovar.cache.tensors import PRECISIONS, Precision, Quantized, dequantize, scales_shape, torch_view
 from tests.core.cache.support import PixelSegmenter, entry_of, picture, pictures
 
 torch = pytest.importorskip("torch")
@@ -79,7 +73,7 @@ def opened(device: str, folder: Path, budget: int = 1 << 20, precision: Precisio
     kind = device.partition(":")[0]
     disk = DiskTier(folder, 1 << 22)
     tiers: list[CacheTier] = [CudaTier(budget, kind), PinnedTier(1 << 20, kind), MemoryTier(1 << 20), disk]
-    return Cache(tiers, disk=disk, placement="always", precision=precision)
+    return Cache(tiers, disk=disk, admission="always", precision=precision)
 
 
 def tensor_entry(tensors: dict[str, Any], precision: Precision = "exact", key: str = "k") -> Entry:
@@ -160,7 +154,7 @@ class FakeTensor:
 @pytest.mark.parametrize("after_caller", [False, True])
 def test_the_callers_stream_waits_for_an_upload_and_an_upload_for_it_only_if_need_be(after_caller: bool) -> None:
     done: list[str] = []
-    streams, caller, side = Streams("cpu"), FakeStream("caller", done), FakeStream("side", done)
+    caller, side = FakeStream("caller", done), FakeStream("side", done)
     now = [caller]
 
     @contextmanager
@@ -169,10 +163,13 @@ def test_the_callers_stream_waits_for_an_upload_and_an_upload_for_it_only_if_nee
         yield
         now.pop()
 
-    streams._cuda = SimpleNamespace(
-        current_stream=lambda device: now[-1], stream=stream, Event=lambda enable_timing: None
+    cuda = SimpleNamespace(
+        current_stream=lambda device: now[-1],
+        stream=stream,
+        Stream=lambda device: side,
+        Event=lambda enable_timing: None,
     )
-    streams._side = side
+    streams = Streams("fake", cuda)
     with streams.aside(after_caller=after_caller):
         event = streams.mark()
     streams.follow(event, FakeTensor(done))
@@ -195,16 +192,17 @@ def test_the_second_time_nothing_is_encoded_or_fetched(cache: Cache, device: str
 
 
 @pytest.mark.parametrize("precision", PRECISIONS[1:])
-def test_the_device_is_sent_what_is_stored_and_widens_it_itself(
+def test_the_device_is_sent_what_is_stored_and_dequantizes_it_itself(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
 ) -> None:
     sent: list[str] = []
+    real = Uploader.upload
 
-    def spy(values: Any, scales: Any, part: Part) -> Any:
-        sent.append(part.stored.encoding)
-        return widen(values, scales, part)
+    def spy(self: Uploader, entry: Entry) -> Any:
+        sent.extend(part.stored.encoding for part in entry.parts)
+        return real(self, entry)
 
-    monkeypatch.setattr("samovar.cache.upload.widen", spy)
+    monkeypatch.setattr(Uploader, "upload", spy)
 
     class Soft(DeviceSegmenter):
         def encode(self, images: Any) -> list[Embedding]:
@@ -225,7 +223,7 @@ def test_the_cost_of_an_entry_is_what_the_device_took_where_that_is_longer_than_
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
 ) -> None:
     """A device's work goes on when the call has returned."""
-    monkeypatch.setattr("samovar.cache.upload.Stopwatch.seconds", lambda self: 20.0)
+    monkeypatch.setattr("samovar.cache.cuda.DeviceStopwatch.seconds", lambda self: 20.0)
     made = opened(device, tmp_path, precision=precision)
     made.get_or_encode(pictures(4), DeviceSegmenter(device), encode_batch=2)
     made.close()
@@ -314,32 +312,6 @@ def test_arrays_of_numpy_stay_off_the_device(cache: Cache, device: str) -> None:
     assert list(cache.tiers[0].entries()) == []
 
 
-def test_what_the_decoder_prepares_is_kept_on_the_device_and_nowhere_else(device: str, tmp_path: Path) -> None:
-    class Prepares(DeviceSegmenter):
-        prepared = 0
-
-        def prepare(self, embedding: Embedding) -> Embedding:
-            self.prepared += 1
-            tensors = {**embedding.tensors, "folded": embedding.tensors["coarse"] * 2}
-            return Embedding(tensors, 24, 16, self.fingerprint, derived=frozenset({"folded"}))
-
-    segmenter, cache = Prepares(device), opened(device, tmp_path)
-    for _ in range(3):
-        embedding = cache.get_or_encode([picture(1)], segmenter).embeddings[0]
-        assert embedding.derived == {"folded"}
-        assert torch.equal(embedding.tensors["folded"], embedding.tensors["coarse"] * 2)
-    assert segmenter.prepared == 1
-    assert cache.tiers[0].get(next(cache.tiers[0].entries()).key).nbytes > 0  # type: ignore[union-attr]
-    cache.close()
-    (info,) = DiskTier(tmp_path, 1 << 20).entries()
-    kept = DiskTier(tmp_path, 1 << 20).get(info.key)
-    assert kept is not None
-    assert {part.name for part in kept.parts} == {"code", "coarse"}
-    again = opened(device, tmp_path).get_or_encode([picture(1)], segmenter).embeddings[0]
-    assert again.derived == {"folded"}
-    assert segmenter.prepared == 2, "prepared anew from the disk's copy"
-
-
 def test_each_device_has_a_tier_of_its_own() -> None:
     tier = CudaTier(1 << 20, "cpu")
     one = tier.on("cpu")
@@ -417,7 +389,7 @@ def test_the_slab_is_page_locked_where_there_is_a_device() -> None:
     tier.put(tensor_entry({"t": torch.ones(99)}))
     entry = tier.get("k")
     assert entry is not None
-    assert to_view(entry.parts[0].stored.values).is_pinned()
+    assert torch_view(entry.parts[0].stored.values).is_pinned()
 
 
 @pytest.mark.gpu
@@ -425,12 +397,12 @@ def test_the_slab_is_page_locked_where_there_is_a_device() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("shape", [(256, 64, 64), (32, 100, 7), (1, 5)])
 def test_the_kernel_restores_as_the_cpu_does(dtype: str, shape: tuple[int, ...]) -> None:
-    kernels = pytest.importorskip("samovar.cache.kernels")
+    pytest.importorskip("triton")
     for axis in (None, *range(len(shape))):
-        kept = Integers(*random_integers(shape, axis), axis)
+        kept = Quantized("int8", *random_integers(shape, axis), axis)
         out = torch.empty(shape, dtype=getattr(torch, dtype), device="cuda")
-        kernels.restore(torch.from_numpy(kept.values).cuda(), torch.from_numpy(kept.scales).cuda(), axis, out)
-        assert torch.equal(out.cpu(), torch.from_numpy(kept.restore()).to(out.dtype))
+        restore(torch.from_numpy(kept.values).cuda(), torch.from_numpy(kept.scales).cuda(), axis, out)
+        assert torch.equal(out.cpu(), torch.from_numpy(dequantize(kept, np.dtype(np.float32))).to(out.dtype))
 
 
 def random_integers(shape: tuple[int, ...], axis: int | None) -> tuple[Any, Any]:
@@ -445,16 +417,16 @@ def test_the_kernel_does_the_same_in_tritons_interpreter() -> None:
     """Where there is Triton but no GPU. (The interpreter truncates to bfloat16, so that is left to the real thing.)"""
     pytest.importorskip("triton")
     program = """
+import numpy
 import torch
-from samovar.cache import kernels
-from samovar.cache.integers import Integers
 from tests.core.cache.test_device import random_integers
 for shape in ((32, 100, 7), (2, 600)):
     for dtype in (torch.float32, torch.float16):
         for axis in (None, *range(len(shape))):
-            kept, out = Integers(*random_integers(shape, axis), axis), torch.empty(shape, dtype=dtype)
-            kernels.restore(torch.from_numpy(kept.values), torch.from_numpy(kept.scales), axis, out)
-            assert torch.equal(out, torch.from_numpy(kept.restore()).to(dtype)), (shape, dtype, axis)
+            kept, out = Quantized("int8", *random_integers(shape, axis), axis), torch.empty(shape, dtype=dtype)
+            restore(torch.from_numpy(kept.values), torch.from_numpy(kept.scales), axis, out)
+            whole = torch.from_numpy(dequantize(kept, numpy.dtype("f4")))
+            assert torch.equal(out, whole.to(dtype)), (shape, dtype, axis)
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
@@ -467,7 +439,7 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here() -> None:
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from samovar.cache.kernels import _kernel
+_kernel = kernel()
 assert [one.name for one in _kernel.params if one.is_constexpr] == ["stretch", "block"]
 pointers = {"integers": "*i8", "scales": "*fp32", "zeros": "*fp32"}
 numbers = dict.fromkeys(("count", "inner", "channels", "stretches"), "i32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -10,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samovar.cache import DiskTier, Entry, files
-from samovar.cache.alias import AliasTable
+from samovar.cache import DiskTier, Entry, disk
+from samovar.cache.index import AliasTable
 from samovar.cache.tiers import CacheTier
 from samovar.errors import CacheError
 from tests.core.cache.support import entry_of
@@ -23,6 +24,11 @@ def same(one: Entry | None, other: Entry) -> bool:
 
 def used(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.emb"))
+
+
+def noted(folder: Path) -> int:
+    """Bytes by the index."""
+    return sum(info.nbytes for info, _ in DiskTier(folder, 1).index.infos().values())
 
 
 def test_it_is_a_tier(tmp_path: Path) -> None:
@@ -44,15 +50,17 @@ def test_what_is_put_is_found_by_every_process(tmp_path: Path) -> None:
 def test_it_needs_nothing_that_windows_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pread", "pwrite", "O_CLOEXEC"):
         monkeypatch.delattr(os, name, raising=False)
-    monkeypatch.setattr(files, "OPEN_FILES_STAY", True)
-    tier, aliases = DiskTier(tmp_path, 4000), AliasTable(tmp_path / "aliases")
+    monkeypatch.setattr(disk, "OPEN_FILES_STAY", True)
+    monkeypatch.setattr(disk, "fcntl", None)
+    tier = DiskTier(tmp_path, 4000)
+    aliases = AliasTable(tier.index)
     for number in range(5):
         tier.put(entry_of(number))
         aliases.put(f"{number:064x}", f"{number:064x}")
     assert same(tier.get(entry_of(4).key), entry_of(4))
     assert used(tmp_path) <= 4000
     assert tier.tidy() == 0
-    assert AliasTable(tmp_path / "aliases").get(f"{4:064x}") == f"{4:064x}"
+    assert AliasTable(DiskTier(tmp_path, 4000).index).get(f"{4:064x}") == f"{4:064x}"
 
 
 def test_an_empty_or_missing_folder_holds_nothing_and_reading_does_not_make_it(tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ def test_deleting(tmp_path: Path) -> None:
 
 def test_entries_say_what_they_cost_and_how_often_they_were_used(tmp_path: Path) -> None:
     tier = DiskTier(tmp_path, 1 << 20)
-    before = int(time.time())
+    before = time.time()
     tier.put(entry_of(1, cost=2.5))
     for _ in range(3):
         tier.get(entry_of(1).key)
@@ -100,7 +108,7 @@ def test_the_budget_holds_whatever_is_put(tmp_path: Path) -> None:
     for seed in range(60):
         tier.put(entry_of(seed, nbytes=int(random.integers(1, 6000))))
         assert used(tmp_path) <= 20_000
-    assert tier.ledger.shelf.nbytes == used(tmp_path)
+    assert noted(tmp_path) == used(tmp_path)
 
 
 def test_several_processes_share_one_budget(tmp_path: Path) -> None:
@@ -137,8 +145,8 @@ def test_the_least_valuable_entry_goes_first(tmp_path: Path) -> None:
     tier.put(entry_of(1, nbytes=1500, cost=10.0))
     tier.put(entry_of(2, nbytes=1500, cost=0.1))
     tier.put(entry_of(3, nbytes=1500, cost=5.0))
-    dropped = tier.put(entry_of(4, nbytes=1500, cost=5.0))
-    assert [(one.info.key, one.reason) for one in dropped] == [(entry_of(2).key, "budget")]
+    evicted = tier.put(entry_of(4, nbytes=1500, cost=5.0))
+    assert [(one.info.key, one.reason) for one in evicted] == [(entry_of(2).key, "budget")]
     assert tier.get(entry_of(1).key) is not None
 
 
@@ -162,9 +170,9 @@ def test_pruning_to_a_size_and_by_age(tmp_path: Path, monkeypatch: pytest.Monkey
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1000)
     tier.put(entry_of(20))
-    dropped = tier.evict(None, unused_since=now + 500)
-    assert len(dropped) == 5
-    assert {one.reason for one in dropped} == {"old"}
+    evicted = tier.evict(None, unused_since=now + 500)
+    assert len(evicted) == 5
+    assert {one.reason for one in evicted} == {"old"}
     assert [info.key for info in tier.entries()] == [entry_of(20).key]
 
 
@@ -197,17 +205,90 @@ def test_durable_entries_are_forced_onto_the_disk_before_they_appear(
     assert len(synced) == 1
 
 
-def test_compacting_the_ledger_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samovar.cache.ledger.SLACK_BYTES", 2000)
+def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
+    DiskTier(tmp_path, 1 << 20).put(entry_of(1))
+    assert (tmp_path / "v2").stat().st_mode & 0o077 == 0
+
+
+def test_several_processes_agree_on_what_is_there(tmp_path: Path) -> None:
     tier, other = DiskTier(tmp_path, 1 << 20), DiskTier(tmp_path, 1 << 20)
     for seed in range(40):
         (tier, other)[seed % 2].put(entry_of(seed, nbytes=100))
         tier.get(entry_of(seed // 2).key)
     tier.flush({})
-    assert tier.ledger.path.stat().st_size < 2000 + 3 * 200 * 41 + 400
     third = DiskTier(tmp_path, 1 << 20)
-    third.ledger.follow()
-    other.ledger.follow()
-    assert third.ledger.shelf.nbytes == other.ledger.shelf.nbytes == used(tmp_path)
+    assert noted(tmp_path) == used(tmp_path)
     assert {info.key: info.hits for info in third.entries()} == {info.key: info.hits for info in other.entries()}
     assert sum(info.hits for info in third.entries()) == 40
+
+
+def test_a_hit_writes_nothing(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 1 << 20)
+    tier.put(entry_of(1))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for _ in range(100):
+        assert tier.get(entry_of(1).key) is not None
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+# ---------------------------------------------------------------- file systems without locks, and of a network
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No file system has locks; what needs them lies in this folder."""
+    monkeypatch.setattr(disk, "lacks_locks", lambda folder: True)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "local"))
+    return tmp_path / "local"
+
+
+def test_where_there_are_no_locks_the_index_lies_elsewhere(tmp_path: Path, local: Path) -> None:
+    tier = DiskTier(tmp_path / "cache", 1 << 20)
+    tier.put(entry_of(1))
+    AliasTable(tier.index).put(f"{1:064x}", f"{2:064x}")
+    tier.flush({})
+    assert not list((tmp_path / "cache").rglob("*.sqlite*"))
+    assert list(local.rglob("index.sqlite"))
+    other = DiskTier(tmp_path / "cache", 1 << 20)
+    assert same(other.get(entry_of(1).key), entry_of(1))
+    assert AliasTable(other.index).get(f"{1:064x}") == f"{2:064x}"
+
+
+def test_where_there_are_no_locks_claims_hold_within_the_machine(tmp_path: Path, local: Path) -> None:
+    claims = [DiskTier(tmp_path / "cache", 1 << 20).claim("ab") for _ in range(2)]
+    assert [claim.acquire() for claim in claims] == [True, False]
+    claims[0].release()
+    assert claims[1].acquire()
+    claims[1].release()
+    assert not list((tmp_path / "cache").rglob("*.lock"))
+
+
+def test_what_another_machine_put_counts_within_a_minute(
+    tmp_path: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = DiskTier(tmp_path / "cache", 20_000)
+    here.put(entry_of(0))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "there"))
+    there = DiskTier(tmp_path / "cache", 20_000)
+    for seed in range(1, 9):
+        there.put(entry_of(seed, nbytes=2000))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    for seed in range(10, 14):
+        here.put(entry_of(seed, nbytes=2000))
+        assert used(tmp_path) <= 20_000
+
+
+def test_a_local_file_system_has_locks_and_proc_has_not_a_networks_name(tmp_path: Path) -> None:
+    assert not disk.lacks_locks(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_refuses_locks_is_known_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(fd: int, kind: int) -> None:
+        raise OSError(code, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert disk.lacks_locks(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from samovar import Embedding
 from samovar.cache import Entry
-from samovar.cache.format import PREAMBLE, Damaged, dump, parse, parse_header
+from samovar.cache.entry import PREAMBLE, CorruptEntryError, dump, parse, parse_header
 
 KEY = "ab" * 32
 
@@ -98,7 +98,7 @@ def boundaries(data: bytes) -> list[int]:
 
 def test_a_file_torn_at_any_boundary_is_refused(sample: bytes) -> None:
     for length in boundaries(sample):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntryError):
             parse(sample[:length], KEY)
 
 
@@ -106,13 +106,13 @@ def test_a_file_whose_tail_never_reached_the_disk_is_refused(sample: bytes) -> N
     for length in boundaries(sample):
         zeroed = sample[:length] + bytes(len(sample) - length)
         if zeroed != sample:
-            with pytest.raises(Damaged):
+            with pytest.raises(CorruptEntryError):
                 parse(zeroed, KEY)
 
 
 def test_a_file_that_grew_is_refused(sample: bytes) -> None:
     for extra in (b"\0", bytes(64), sample):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntryError):
             parse(sample + extra, KEY)
 
 
@@ -121,7 +121,7 @@ def test_one_flipped_bit_anywhere_is_found(sample: bytes) -> None:
     for offset in {*boundaries(sample), *random.integers(0, len(sample), 3000).tolist()}:
         flipped = bytearray(sample)
         flipped[offset] ^= 1 << int(random.integers(8))
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntryError):
             parse(bytes(flipped), KEY)
 
 
@@ -132,7 +132,7 @@ def test_any_overwritten_stretch_is_found(sample: bytes, data: st.DataObject) ->
     stretch = data.draw(st.binary(min_size=1, max_size=300))
     damaged = (sample[:start] + stretch + sample[start + len(stretch) :])[: len(sample)]
     if damaged != sample:
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntryError):
             parse(damaged, KEY)
 
 
@@ -143,18 +143,18 @@ def test_pages_that_changed_places_are_found() -> None:
     _, start = parse_header(whole)
     for first in range(start, start + 15 * 4096, 4096):
         middle, last = first + 4096, first + 8192
-        with pytest.raises(Damaged, match="do not match their checksum"):
+        with pytest.raises(CorruptEntryError, match="do not match their checksum"):
             parse(whole[:first] + whole[middle:last] + whole[first:middle] + whole[last:], KEY)
 
 
 def test_another_key_is_refused(sample: bytes) -> None:
-    with pytest.raises(Damaged, match="another key"):
+    with pytest.raises(CorruptEntryError, match="another key"):
         parse(sample, "cd" * 32)
 
 
 def test_another_version_of_the_layout_is_refused(sample: bytes) -> None:
     newer = sample[:8] + (2).to_bytes(4, "little") + sample[12:]
-    with pytest.raises(Damaged, match="another version"):
+    with pytest.raises(CorruptEntryError, match="another version"):
         parse(newer, KEY)
 
 
@@ -192,12 +192,12 @@ def resealed(data: bytes, change: dict[str, Any]) -> bytes:
 def test_a_header_that_makes_no_sense_is_refused_even_when_its_checksum_holds(
     sample: bytes, change: dict[str, Any]
 ) -> None:
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptEntryError):
         parse(resealed(sample, change), KEY)
 
 
 @given(st.binary(max_size=400))
 def test_no_bytes_at_all_do_more_than_be_refused(data: bytes) -> None:
     for junk in (data, b"SAMOVAR\0" + (1).to_bytes(4, "little") + data):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntryError):
             parse(junk, KEY)

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from samovar import Image
 from samovar.cache import Cache, CacheConfig
-from samovar.cache.keys import alias_key, entry_key, fields_digest
+from samovar.cache.entry import alias_key, entry_key, fields_digest
 from tests.core.cache.support import PixelSegmenter
 
 

@@ -9,16 +9,15 @@ import pytest
 
 from samovar import hookimpl
 from samovar.cache import Cache, CacheConfig, DiskTier, MemoryTier
-from samovar.cache.counts import Counter
-from samovar.cache.guard import Guard
-from samovar.cache.metrics import prometheus
+from samovar.cache.stats import Counter, prometheus
+from samovar.cache.store import CircuitBreaker
 from samovar.plugins import EvictEvent, override_plugins
 from tests.core.cache.support import PixelSegmenter, entry_of, picture, pictures
 
 
 def opened(folder: Path, memory: int = 1 << 20, disk: int = 1 << 20) -> Cache:
     tier = DiskTier(folder, disk)
-    return Cache([MemoryTier(memory), tier], disk=tier, placement="always")
+    return Cache([MemoryTier(memory), tier], disk=tier, admission="always")
 
 
 def test_hits_misses_and_seconds_saved_are_counted_per_tier_and_model(tmp_path: Path) -> None:
@@ -61,24 +60,24 @@ def test_what_does_not_pay_is_not_put_on_the_disk(tmp_path: Path) -> None:
     for seed in range(6):
         for _ in range(2):
             cache.get_or_encode([picture(seed)], cheap)
-    guard = cache.stack.guards[0]
-    assert guard.reading.per_byte is not None
-    guard.reading.per_byte = guard.writing.per_byte = 1.0  # a disk from long ago: a second a byte
+    (breaker,) = cache.store.breakers
+    assert breaker.reading.per_byte is not None
+    breaker.reading.per_byte = breaker.writing.per_byte = 1.0  # a disk from long ago: a second a byte
     before = len(list(tier.entries()))
     cache.get_or_encode([picture(100)], cheap)
     assert len(list(tier.entries())) == before
-    assert cache.get_or_encode([picture(101)], cheap, placement="always").encoded == 1
+    assert cache.get_or_encode([picture(101)], cheap, admission="always").encoded == 1
     assert len(list(tier.entries())) == before + 1
 
 
 def test_a_spell_of_slowness_is_forgotten(tmp_path: Path) -> None:
     tier = DiskTier(tmp_path, 1 << 24)
-    guard = Guard(tier, Counter(), lambda guard, dropped: None)
+    breaker = CircuitBreaker(tier, Counter(), lambda name, evicted: None)
     entry = entry_of(1, cost=1.0)
-    guard.reading.per_byte = guard.writing.per_byte = 2 / entry.nbytes  # twice two seconds for it, lately
+    breaker.reading.per_byte = breaker.writing.per_byte = 2 / entry.nbytes  # twice two seconds for it, lately
     tries = 0
     while tier.get(entry.key) is None:
-        guard.put(entry)
+        breaker.put(entry)
         tries += 1
         assert tries < 500
     assert tries > 100, "0.99 to the power of 138 is a quarter"
@@ -94,7 +93,7 @@ def test_the_hook_hears_of_every_entry_that_leaves(tmp_path: Path) -> None:
 
     segmenter = PixelSegmenter(padding=2000)
     with override_plugins({"listener": Listener()}):
-        settings = {"placement": "always", "folder": tmp_path, "memory": 5000, "disk": 9000}
+        settings = {"admission": "always", "folder": tmp_path, "memory": 5000, "disk": 9000}
         cache = Cache.open(CacheConfig.load(**settings))
         for image in pictures(6):
             cache.get_or_encode([image], segmenter)
@@ -111,7 +110,7 @@ def test_the_hook_hears_of_every_entry_that_leaves(tmp_path: Path) -> None:
 def test_the_page_for_prometheus_is_in_its_format(tmp_path: Path) -> None:
     cache = opened(tmp_path)
     cache.get_or_encode(pictures(3), PixelSegmenter(), model='odd "name"\\\n')
-    page = prometheus(cache)
+    page = prometheus(cache.stats())
     sample = re.compile(r'samovar_cache_[a-z_]+\{tier="[^"]*",model="(?:[^"\\\n]|\\.)*"\} -?[0-9.e+-]+')
     for line in page.splitlines():
         assert line.startswith(("# HELP samovar_cache_", "# TYPE samovar_cache_")) or sample.fullmatch(line), line

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from samovar import Embedding
 from samovar.cache import Entry
-from samovar.cache.precision import PRECISIONS, Narrowed, Precision, narrow, widen
+from samovar.cache.tensors import PRECISIONS, Precision, Quantized, dequantize, quantize
 from samovar.errors import InputError
 
 FLOATS: st.SearchStrategy[NDArray[Any]] = hnp.arrays(
@@ -27,8 +27,8 @@ FLOATS: st.SearchStrategy[NDArray[Any]] = hnp.arrays(
 @pytest.mark.parametrize("precision", PRECISIONS)
 @given(array=FLOATS)
 def test_what_comes_back_is_within_the_stated_error(precision: Precision, array: NDArray[Any]) -> None:
-    kept = narrow(array, precision)
-    back = widen(kept, array.dtype)
+    kept = quantize(array, precision)
+    back = dequantize(kept, array.dtype)
     assert back.dtype == array.dtype
     assert back.shape == array.shape
     if kept.encoding == "raw":
@@ -39,21 +39,21 @@ def test_what_comes_back_is_within_the_stated_error(precision: Precision, array:
 
 @given(array=hnp.arrays(np.float32, (4, 5, 6), elements=st.floats(-100, 100, width=32)))
 def test_restoring_and_keeping_in_half_precision_again_changes_nothing(array: NDArray[np.float32]) -> None:
-    once = widen(narrow(array, "half"), array.dtype)
-    assert np.array_equal(widen(narrow(once, "half"), array.dtype), once)
+    once = dequantize(quantize(array, "half"), array.dtype)
+    assert np.array_equal(dequantize(quantize(once, "half"), array.dtype), once)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e6])
 def test_what_half_cannot_hold_is_kept_as_it_is(bad: float) -> None:
     array = np.array([1, 2, bad], np.float32)
-    assert narrow(array, "half").encoding == "raw"
+    assert quantize(array, "half").encoding == "raw"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_int8_cannot_hold_is_kept_as_it_is(bad: float) -> None:
     array = np.ones((4, 64), np.float32)
     array[1, 1] = bad
-    assert narrow(array, "int8").encoding == "raw"
+    assert quantize(array, "int8").encoding == "raw"
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -64,17 +64,17 @@ def test_int8_has_scales_per_channel_wherever_the_channels_are(axis: int) -> Non
     strength = np.logspace(-3, 3, 32, dtype=np.float32).reshape(spread)
     noise = np.random.default_rng(0).standard_normal(shape, np.float32)
     array = (noise + 20 * np.cos(np.arange(32, dtype=np.float32)).reshape(spread)) * strength
-    kept = narrow(array, "int8")
+    kept = quantize(array, "int8")
     assert kept.axis == axis
     others = tuple(i for i in range(3) if i != axis)
     reach = array.max(axis=others) - array.min(axis=others)
-    assert (np.abs(widen(kept, array.dtype) - array).max(axis=others) <= reach / 254 * 0.51).all()
+    assert (np.abs(dequantize(kept, array.dtype) - array).max(axis=others) <= reach / 254 * 0.51).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.3, 1e-30, 1e30])
 def test_int8_keeps_a_constant_all_but_exactly(value: float) -> None:
     array = np.full((64, 64), value, np.float32)
-    assert np.allclose(widen(narrow(array, "int8"), array.dtype), array, rtol=1e-6, atol=1e-37)
+    assert np.allclose(dequantize(quantize(array, "int8"), array.dtype), array, rtol=1e-6, atol=1e-37)
 
 
 @given(
@@ -83,7 +83,7 @@ def test_int8_keeps_a_constant_all_but_exactly(value: float) -> None:
 )
 def test_int8_is_within_a_step_of_its_stretch(array: NDArray[np.float32], offset: float) -> None:
     array = array + np.float32(offset)
-    kept = narrow(array, "int8")
+    kept = quantize(array, "int8")
     assert kept.encoding == "int8"
     assert kept.error <= 18 / 254 + abs(offset) * 2**-20
 
@@ -116,12 +116,6 @@ def test_integers_come_back_exactly_even_if_they_are_called_compressible(precisi
     assert np.array_equal(back.tensors["t"], tensor)
 
 
-def test_derived_tensors_are_not_kept() -> None:
-    embedding = Embedding({"a": np.ones(3), "b": np.ones(3)}, 9, 9, "f", derived=frozenset({"b"}))
-    back = Entry.pack(embedding, "k", model="m", precision="exact", cost=1).unpack()
-    assert set(back.tensors) == {"a"}
-
-
 def test_naming_a_tensor_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match="no tensor 'b' in this embedding; it has a"):
         Embedding({"a": np.ones(3)}, 9, 9, "f", compressible=frozenset({"b"}))
@@ -135,33 +129,33 @@ def test_every_number_of_half_precision_comes_back_as_it_is(
     if with_torch:
         pytest.importorskip("torch")
     else:
-        monkeypatch.setattr("samovar.cache.precision.torch_loaded", lambda: False)
+        monkeypatch.setattr("samovar.cache.tensors.torch_loaded", lambda: False)
     bits = np.arange(1 << 16, dtype=np.uint16)
     half = bits.view(np.float16)[(bits & 0x7C00) != 0x7C00]  # without infinities and NaN
     half = half.reshape(shape) if shape else half[1234].reshape(())
     for values in (half, half.T, np.tile(half, 3)):
-        back = widen(Narrowed("half", values), np.dtype(np.float32))
+        back = dequantize(Quantized("half", values), np.dtype(np.float32))
         assert back.dtype == np.float32
         assert np.array_equal(back.view(np.int32), values.astype(np.float32).view(np.int32)), "down to the sign of zero"
         assert back.flags.writeable, "of its own"
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_widens_what_its_parent_widened() -> None:
+def test_a_forked_child_dequantizes_what_its_parent_did() -> None:
     """Torch spreads large work over threads, which a child does not have and would wait for."""
     torch = pytest.importorskip("torch")
     if not hasattr(os, "fork"):
         pytest.skip("forks")
-    kept = narrow(np.random.default_rng(0).standard_normal(1 << 20, np.float32), "half")
+    kept = quantize(np.random.default_rng(0).standard_normal(1 << 20, np.float32), "half")
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         torch.ones(1 << 22).sum()  # now there are threads
-        expected = widen(kept, np.dtype(np.float32))
+        expected = dequantize(kept, np.dtype(np.float32))
         pid = os.fork()
         if pid == 0:
             signal.alarm(30)
-            os._exit(not np.array_equal(widen(kept, np.dtype(np.float32)), expected))
+            os._exit(not np.array_equal(dequantize(kept, np.dtype(np.float32)), expected))
         assert os.waitpid(pid, 0)[1] == 0
     finally:
         torch.set_num_threads(before)

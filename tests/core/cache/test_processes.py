@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samovar.cache import Cache, DiskTier, Dropped, MemoryTier
-from samovar.cache.alias import AliasTable
+from samovar.cache import Cache, DiskTier, Evicted, MemoryTier
 from tests.core.cache.support import PixelSegmenter, entry_of, picture
 
 pytestmark = [
@@ -29,8 +29,7 @@ PROCESSES, LOOKUPS, IMAGES = 8, 200, 80
 
 def opened(folder: Path, disk: int, memory: int = 0) -> Cache:
     tier = DiskTier(folder, disk)
-    aliases = AliasTable(tier.aliases)
-    return Cache([MemoryTier(memory), tier], disk=tier, aliases=aliases, placement="always")
+    return Cache([MemoryTier(memory), tier], disk=tier, admission="always")
 
 
 def started(*works: Callable[[], object]) -> list[Any]:
@@ -129,8 +128,8 @@ def test_who_reads_while_others_write_sees_all_of_an_entry_or_nothing(tmp_path: 
         for _ in range(150):
             tier.put(entry)
 
-    tier, dropped = DiskTier(tmp_path, 1 << 24), list[Dropped]()
-    tier.on_drop = dropped.append
+    tier, dropped = DiskTier(tmp_path, 1 << 24), list[Evicted]()
+    tier.on_evict = dropped.append
     tier.put(entry)
     writers = started(write, write)
     while any(process.is_alive() for process in writers):
@@ -186,7 +185,7 @@ def test_who_waits_for_a_holder_goes_on_as_soon_as_it_is_killed(tmp_path: Path) 
 
 
 def test_a_holder_that_hangs_is_waited_for_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samovar.cache.encoding.PATIENCE", 0.4)
+    monkeypatch.setattr("samovar.cache.cache.PATIENCE", 0.4)
     folder, begun = tmp_path / "cache", tmp_path / "begun"
     (holder,) = started(lambda: opened(folder, 1 << 20).get_or_encode([picture(1)], Stuck(log=begun)))
     wait_for(begun)
@@ -198,20 +197,19 @@ def test_a_holder_that_hangs_is_waited_for_only_so_long(tmp_path: Path, monkeypa
     holder.join()
 
 
-def test_a_process_stopped_while_it_has_the_ledger_costs_others_a_tier_and_no_request(
+def test_a_process_stopped_while_it_writes_statistics_costs_others_a_tier_and_no_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("samovar.cache.ledger.PATIENCE", 0.2)
+    monkeypatch.setattr("samovar.cache.index.PATIENCE", 0.2)
     folder, begun = tmp_path / "cache", tmp_path / "begun"
     cache, segmenter = opened(folder, 1 << 20), PixelSegmenter()
     cache.get_or_encode([picture(1)], segmenter)
 
     def hold() -> None:
-        disk = opened(folder, 1 << 20).disk
-        assert disk is not None
-        with disk.ledger.turn():
-            begun.touch()
-            time.sleep(1000)
+        db = sqlite3.connect(folder / "v2" / "index.sqlite", isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        begun.touch()
+        time.sleep(1000)
 
     (holder,) = started(hold)
     wait_for(begun)
@@ -222,21 +220,20 @@ def test_a_process_stopped_while_it_has_the_ledger_costs_others_a_tier_and_no_re
     holder.join()
 
 
-def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
+def test_a_process_stopped_while_it_writes_statistics_does_not_slow_hits_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("samovar.cache.disk.FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr("samovar.cache.ledger.PATIENCE", 30.0)
+    monkeypatch.setattr("samovar.cache.index.PATIENCE", 30.0)
     folder, begun = tmp_path / "cache", tmp_path / "begun"
     cache, segmenter = opened(folder, 1 << 20), PixelSegmenter()
     cache.get_or_encode([picture(1)], segmenter)
 
     def hold() -> None:
-        disk = opened(folder, 1 << 20).disk
-        assert disk is not None
-        with disk.ledger.turn():
-            begun.touch()
-            time.sleep(1000)
+        db = sqlite3.connect(folder / "v2" / "index.sqlite", isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        begun.touch()
+        time.sleep(1000)
 
     (holder,) = started(hold)
     wait_for(begun)
@@ -253,7 +250,7 @@ def test_a_process_stopped_while_it_has_the_ledger_does_not_slow_hits_down(
 def test_a_long_job_of_ones_own_does_not_use_up_the_patience_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("samovar.cache.encoding.PATIENCE", 4.0)
+    monkeypatch.setattr("samovar.cache.cache.PATIENCE", 4.0)
     folder, begun, log = tmp_path / "cache", tmp_path / "begun", tmp_path / "log"
 
     class LongerThanOurs(Stuck):

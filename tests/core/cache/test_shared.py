@@ -41,11 +41,11 @@ def test_another_machine_finds_what_this_one_encoded(tmp_path: Path, url: str) -
 
     def machine(name: str) -> Cache:
         disk = DiskTier(tmp_path / name, 1 << 20)
-        return Cache([MemoryTier(1 << 20), disk, SharedTier(url)], disk=disk, placement="always")
+        return Cache([MemoryTier(1 << 20), disk, SharedTier(url)], disk=disk, admission="always")
 
     first = machine("one")
     first.get_or_encode(images, segmenter)
-    assert first.stack.wait(60)
+    assert first.store.wait(60)
     second = machine("two")
     found = second.get_or_encode(images, segmenter)
     assert found.encoded == 0
@@ -62,7 +62,7 @@ def test_writing_to_a_slow_place_does_not_keep_the_caller_waiting(tmp_path: Path
             waited.append(answered.wait(60))
             return super().put(entry)
 
-    cache = Cache([MemoryTier(1 << 20), Slow(f"file://{tmp_path}")], placement="always")
+    cache = Cache([MemoryTier(1 << 20), Slow(f"file://{tmp_path}")], admission="always")
     cache.get_or_encode(pictures(3), PixelSegmenter())
     answered.set()
     cache.close()
@@ -76,7 +76,7 @@ def test_clearing_takes_what_is_still_being_written_too(tmp_path: Path) -> None:
             time.sleep(0.1)
             return super().put(entry)
 
-    cache = Cache([Slow(f"file://{tmp_path}")], placement="always")
+    cache = Cache([Slow(f"file://{tmp_path}")], admission="always")
     cache.get_or_encode(pictures(3), PixelSegmenter())
     assert cache.clear()[0] == 3
     cache.close()
@@ -85,7 +85,7 @@ def test_clearing_takes_what_is_still_being_written_too(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_dropped_and_made_again(url: str) -> None:
     segmenter, images = PixelSegmenter(), pictures(3)
-    cache = Cache([SharedTier(url)], placement="always")
+    cache = Cache([SharedTier(url)], admission="always")
     cache.get_or_encode(images, segmenter)
     cache.close()
     damage(url, 1)
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_reached_costs_nothing_but_a_warning(
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tier, "_fs", type("Gone", (), {"cat_file": unreachable, "makedirs": unreachable})())
-    segmenter, cache = PixelSegmenter(), Cache([MemoryTier(1 << 20), tier], placement="always")
+    segmenter, cache = PixelSegmenter(), Cache([MemoryTier(1 << 20), tier], admission="always")
     for _ in range(3):
         cache.get_or_encode(pictures(3), segmenter)
     cache.close()

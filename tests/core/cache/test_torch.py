@@ -10,8 +10,8 @@ import pytest
 
 from samovar import Embedding
 from samovar.cache import Cache, DiskTier, Entry, MemoryTier
-from samovar.cache.format import dump, parse
-from samovar.cache.precision import PRECISIONS, Precision
+from samovar.cache.entry import dump, parse
+from samovar.cache.tensors import PRECISIONS, Precision
 from samovar.errors import CacheError
 from tests.core.cache.support import PixelSegmenter, picture
 
@@ -25,7 +25,7 @@ def through_a_file(tensor: Any, precision: Precision = "exact") -> Any:
     embedding = Embedding({"t": tensor}, 9, 9, "f", compressible=soft)
     entry = Entry.pack(embedding, "k", model="m", precision=precision, cost=1)
     stored = parse(b"".join(dump(entry)), "k")
-    one, other = stored.unpack().tensors["t"], stored.widened().unpack().tensors["t"]
+    one, other = stored.unpack().tensors["t"], stored.dequantized().unpack().tensors["t"]
     assert torch.equal(one, other), "widening ahead of use changes nothing"
     return one
 
@@ -87,7 +87,7 @@ class TorchSegmenter(PixelSegmenter):
 @pytest.mark.parametrize("memory", [0, 1 << 20])
 def test_writing_to_a_cached_tensor_hits_a_copy(tmp_path: Path, memory: int) -> None:
     tier = DiskTier(tmp_path, 1 << 20)
-    cache, segmenter = Cache([MemoryTier(memory), tier], disk=tier, placement="always"), TorchSegmenter()
+    cache, segmenter = Cache([MemoryTier(memory), tier], disk=tier, admission="always"), TorchSegmenter()
     for _ in range(3):
         embedding = cache.get_or_encode([picture(1)], segmenter).embeddings[0]
         assert segmenter.made(embedding, picture(1))

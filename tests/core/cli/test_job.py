@@ -10,7 +10,6 @@ from PIL import Image as Pillow
 
 from samovar import Image, Masks, Runtime
 from samovar.cache import Cache, DiskTier
-from samovar.cache.alias import AliasTable
 from samovar.cli.job import write_masks
 from samovar.pipeline import Item
 from samovar.plugins import MaskSinkSpec, list_mask_sinks, resolve
@@ -51,7 +50,7 @@ class Boxes(Silent):
 def decoded(folder: Path, photos: Path, *, sink: Silent | None = None, source: object = None) -> list[bool]:
     """Whether each image's pixels had been decoded when its masks were there, in a new process as it were."""
     tier = DiskTier(folder, 1 << 24)
-    cache = Cache([tier], aliases=AliasTable(tier.aliases), disk=tier, placement="always")
+    cache = Cache([tier], disk=tier, admission="always")
     runtime = Runtime(PixelSegmenter(), cache=cache)
     seen = []
 

@@ -37,9 +37,7 @@ class Reference:
     def embedding(self, image: Image) -> Embedding:
         pixels = np.array(image.pixels, np.float32)
         tensors = {"pixels": pixels, "grey": pixels.mean(axis=2)}
-        return Embedding(
-            tensors, image.width, image.height, self.made_by, frozenset({"pixels"}), derived=frozenset({"grey"})
-        )
+        return Embedding(tensors, image.width, image.height, self.made_by, frozenset({"pixels"}))
 
     @property
     def made_by(self) -> str:

@@ -169,14 +169,6 @@ class LeavesTensorsWritable(Mutant):
         return made
 
 
-class NeedsWhatIsDerived(Mutant):
-    breaks = "test_embeddings_that_went_through_a_cache_give_the_same_masks"
-
-    def readings(self, embedding: Embedding, prompt: Prompt) -> list[tuple[Plane, float]]:
-        embedding.tensors["grey"]
-        return super().readings(embedding, prompt)
-
-
 class KnowsItsEmbeddingsById(Mutant):
     breaks = "test_embeddings_that_went_through_a_cache_give_the_same_masks"
 
@@ -202,7 +194,7 @@ class CompressesWhatBearsNoRounding(Mutant):
 
     def readings(self, embedding: Embedding, prompt: Prompt) -> list[tuple[Plane, float]]:
         pixels = embedding.tensors["pixels"] * np.float32(1e10)
-        larger = replace(embedding, tensors={"pixels": pixels}, compressible=frozenset(), derived=frozenset())
+        larger = replace(embedding, tensors={"pixels": pixels}, compressible=frozenset())
         return super().readings(larger, prompt)
 
 

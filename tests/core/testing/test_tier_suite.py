@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samovar.cache import Dropped, Entry, EntryInfo
-from samovar.cache.memory import MemoryTier
+from samovar.cache import Entry, EntryInfo, Evicted, MemoryTier, TierTraits
 from samovar.testing import CacheTierTests
 from samovar.testing.tiers import TierFactory
 from tests.core.testing.suites import checks, failures
@@ -23,6 +22,7 @@ class FolderTier:
     """Entries in a dictionary that every tier on the same folder shares; the oldest go first."""
 
     name = "folders"
+    traits = TierTraits(native_dtype=True, shared=True, persistent=True)
     folders: dict[Path, dict[str, Entry]]
     lock = threading.RLock()
 
@@ -33,7 +33,7 @@ class FolderTier:
         with self.lock:
             return self.kept.get(key)
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         with self.lock:
             if entry.nbytes > BUDGET:
                 return []
@@ -42,7 +42,7 @@ class FolderTier:
             dropped = []
             while sum(kept.nbytes for kept in self.kept.values()) > BUDGET:
                 oldest = self.kept.pop(next(iter(self.kept)))
-                dropped.append(Dropped(oldest.info, "budget", oldest))
+                dropped.append(Evicted(oldest.info, "budget", oldest))
             return dropped
 
     def delete(self, key: str) -> bool:
@@ -53,11 +53,21 @@ class FolderTier:
         with self.lock:
             return iter([entry.info for entry in self.kept.values()])
 
+    def contains(self, key: str) -> bool:
+        return key in self.kept
+
+    def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Evicted]:
+        with self.lock:
+            old = [key for key, entry in self.kept.items() if unused_since is not None and entry.created < unused_since]
+            evicted = [Evicted(self.kept.pop(key).info, "old") for key in old]
+            while limit is not None and sum(kept.nbytes for kept in self.kept.values()) > limit:
+                evicted.append(Evicted(self.kept.pop(next(iter(self.kept))).info, "pruned"))
+            return evicted
+
 
 class Tiers(CacheTierTests):
     """The suite as a shared, bounded tier sees it."""
 
-    shared = True
     max_bytes = BUDGET
 
 
@@ -103,7 +113,7 @@ class MixesUpKeys(Mutant):
 class KeepsTheFirst(Mutant):
     breaks = "test_putting_again_replaces"
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         return [] if entry.key in self.kept else super().put(entry)
 
 
@@ -117,17 +127,17 @@ class DeletesEverything(Mutant):
 
 
 class Hoards(Mutant):
-    breaks = "test_it_keeps_to_its_budget_and_says_what_it_dropped"
+    breaks = "test_it_keeps_to_its_budget_and_says_what_it_evicted"
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         self.kept[entry.key] = entry
         return []
 
 
 class DropsInSilence(Mutant):
-    breaks = "test_it_keeps_to_its_budget_and_says_what_it_dropped"
+    breaks = "test_it_keeps_to_its_budget_and_says_what_it_evicted"
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         super().put(entry)
         return []
 
@@ -135,7 +145,7 @@ class DropsInSilence(Mutant):
 class ClearsOutForTheHuge(Mutant):
     breaks = "test_an_entry_beyond_the_budget_is_declined_and_the_others_stay"
 
-    def put(self, entry: Entry) -> Sequence[Dropped]:
+    def put(self, entry: Entry) -> Sequence[Evicted]:
         if entry.nbytes > BUDGET:
             self.kept.clear()
         return super().put(entry)
@@ -146,6 +156,36 @@ class KeepsToItself(Mutant):
 
     def __init__(self, folders: dict[Path, dict[str, Entry]], folder: Path) -> None:
         super().__init__({}, folder)
+
+
+class LastsAsLongAsItself(Mutant):
+    breaks = "test_a_persistent_tier_outlasts_the_object"
+
+    def __init__(self, folders: dict[Path, dict[str, Entry]], folder: Path) -> None:
+        super().__init__({}, folder)
+
+
+class GivesTheStoredForm(Mutant):
+    breaks = "test_a_tier_of_native_dtypes_gives_them"
+
+    def get(self, key: str) -> Entry | None:
+        kept = super().get(key)
+        return kept and Entry.pack(kept.unpack(), key, model=kept.model, precision="half", cost=kept.cost)
+
+
+class ClaimsWhatItHasNot(Mutant):
+    breaks = "test_what_it_contains_it_gives"
+
+    def contains(self, key: str) -> bool:
+        return True
+
+
+class EvictsInSilence(Mutant):
+    breaks = "test_evicting_makes_room_and_says_what_it_evicted"
+
+    def evict(self, limit: int | None, *, unused_since: float | None = None) -> list[Evicted]:
+        super().evict(limit, unused_since=unused_since)
+        return []
 
 
 class OneSlotForAllThreads(Mutant):

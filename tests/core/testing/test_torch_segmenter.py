@@ -27,9 +27,7 @@ class TorchReference(Reference):
 
     def readings(self, embedding: Embedding, prompt: Prompt) -> list[tuple[Plane, float]]:
         pixels = embedding.tensors["pixels"].float().numpy()
-        return super().readings(
-            replace(embedding, tensors={"pixels": pixels}, compressible=frozenset(), derived=frozenset()), prompt
-        )
+        return super().readings(replace(embedding, tensors={"pixels": pixels}, compressible=frozenset()), prompt)
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])

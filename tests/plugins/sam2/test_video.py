@@ -94,7 +94,7 @@ def test_following_something_else_encodes_nothing(
     monkeypatch.setattr(SamSegmenter, "encode", counted)
     random = np.random.default_rng(0)
     frames = [Image(random.integers(0, 255, (60, 80, 3), np.uint8)) for _ in range(2)]
-    cache = Cache([MemoryTier(1 << 28)], placement="always")
+    cache = Cache([MemoryTier(1 << 28)], admission="always")
     for prompt in (Prompt(box=(5, 5, 40, 40)), Prompt(points=[[60, 30]])):
         tracker = memory_tracker(tensors, small, cache, dtype=torch.float32)
         tracker.prefetch(frames)
