@@ -16,11 +16,10 @@ def product_rate(torch: Any, device: str, dtype: Any, timed: Callable[[Callable[
     Args:
         timed: seconds of a call.
     """
-    from samovar_plugins.sam.layers import Linear
-    from samovar_plugins.sam.product import Product
+    from samovar_plugins.toolkit import Linear, PackedLinear
 
     rows, inputs, outputs = (8192, 8192, 8192) if device.startswith("cuda") else (4096, 3072, 768)
-    multiply = Product(Linear(torch.randn(outputs, inputs, device=device, dtype=dtype), None))
+    multiply = PackedLinear(Linear(torch.randn(outputs, inputs, device=device, dtype=dtype), None))
     given = torch.randn(rows, inputs, device=device, dtype=dtype)
     for _ in range(3):
         multiply(given)
@@ -29,28 +28,27 @@ def product_rate(torch: Any, device: str, dtype: Any, timed: Callable[[Callable[
 
 def encoder_flops(torch: Any, weights: Any) -> float:
     """Of one image; counted on torch's `meta` device, which computes nothing."""
-    from samovar_plugins.sam.layers import State
-    from samovar_plugins.sam.networks import build
+    from samovar_plugins.sam.plugin import build_sam
+    from samovar_plugins.toolkit import StateDict
 
     with torch.inference_mode():
-        parts = build("sam", State(weights, "meta"))
-    frames = torch.empty(1, 3, parts.encoder.frame, parts.encoder.frame, device="meta")
-    return _counted(torch, lambda: parts.encoder(frames))
+        encoder = build_sam("sam", StateDict(weights, "meta")).encoder
+    images = torch.empty(1, 3, encoder.image_size, encoder.image_size, device="meta")
+    return _counted(torch, lambda: encoder(images))
 
 
 def logits_flops(torch: Any, weights: Any, count: int, *, folded: bool) -> float:
     """Of `count` boxes, without what they share; with the image as each sees it made, or `folded` away."""
-    from samovar_plugins.sam.decoder import SamDecoder
-    from samovar_plugins.sam.layers import State
+    from samovar_plugins.toolkit import SamDecoder, StateDict
 
     # In a dtype that is left to the products of torch, which its counter knows.
-    decoder = State(weights, dtype=torch.float64).at("mask_decoder")
+    decoder = StateDict(weights, dtype=torch.float64).at("mask_decoder")
     channels = decoder.tensor("iou_token.weight").shape[1]
     made = SamDecoder(decoder, torch.zeros(64 * 64, channels), torch.zeros(channels))
-    shared = made.share({"image": torch.zeros(channels, 64, 64)}, None, many=folded)
+    shared = made.share({"image": torch.zeros(channels, 64, 64)}, None, many_prompts=folded)
     token = torch.zeros(1, 2, channels)
-    made(shared, token, several=False, best=False)  # what is made once for all images is not counted
-    return count * _counted(torch, lambda: made(shared, token, several=False, best=False))
+    made(shared, token, multimask_output=False, best_only=False)  # what is made once for all images is not counted
+    return count * _counted(torch, lambda: made(shared, token, multimask_output=False, best_only=False))
 
 
 def _counted(torch: Any, call: Callable[[], Any]) -> float:

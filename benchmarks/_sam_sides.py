@@ -44,7 +44,8 @@ class Sides:
         import torch
         from segment_anything import SamPredictor, sam_model_registry
 
-        from samovar_plugins.sam.loading import assemble, choose_dtype
+        from samovar_plugins.sam.plugin import build_sam
+        from samovar_plugins.toolkit import assemble
         from tests.plugins.sam.structured import structured_weights
         from tests.plugins.sam.weights import Sizes
 
@@ -57,8 +58,12 @@ class Sides:
         self.reference = sam_model_registry[options.encoder]()
         self.reference.load_state_dict(weights)
         self.reference = self.reference.eval().to(options.device)
-        self.dtype = choose_dtype(options.dtype, options.device)
-        self.ours = assemble("sam", weights, fingerprint="bench", device=options.device, dtype=self.dtype)
+        auto = "float32" if options.device == "cpu" else "bfloat16"
+        self.dtype = getattr(torch, auto if options.dtype == "auto" else options.dtype)
+        ours = assemble(
+            "bench", lambda given: build_sam("sam", given.state), weights, device=options.device, dtype=self.dtype
+        )
+        self.ours: Any = ours
         self.predictor = SamPredictor(self.reference)
         self.photo = self._photo(*SIZES["1.5"])
         self.embedding = self.ours.encode([self.photo])[0]
@@ -145,13 +150,14 @@ class Sides:
 
     def our_logits(self, embedding: Any, given: np.ndarray) -> Any:
         """N×1×256×256 by our decoder, without what comes after."""
-        from samovar_plugins.sam.prompts import group_prompts
+        from samovar_plugins.toolkit import group_prompts
 
-        parts = self.ours._parts
-        (group,) = group_prompts(Prompts.from_boxes(given), parts.frame.scale(embedding.width, embedding.height))
-        shared = parts.decoder.share(self.ours._tensors(embedding), None, many=len(given) > 1)
+        parts = self.ours.components
+        (group,) = group_prompts(Prompts.from_boxes(given), parts.resize.scale(embedding.width, embedding.height))
+        shared = parts.decoder.share(self.ours.tensors(embedding), None, many_prompts=len(given) > 1)
         tokens = parts.prompts.tokens(group).split(4 if self.options.device == "cpu" else len(given))
-        return self.torch.cat([parts.decoder(shared, part, several=False, best=False).logits for part in tokens])
+        wanted = {"multimask_output": False, "best_only": False}
+        return self.torch.cat([parts.decoder(shared, part, **wanted).logits for part in tokens])
 
 
 class Embedded:

@@ -118,10 +118,10 @@ class Bench(Sides):
             return []
         from transformers import SamConfig, SamModel
 
-        from samovar_plugins.sam.names import renamed
+        from samovar_plugins.toolkit import convert_name
 
         model = SamModel(SamConfig()).eval()
-        model.load_state_dict({name: self.weights[renamed(name)] for name in model.state_dict()})
+        model.load_state_dict({name: self.weights[convert_name(name)] for name in model.state_dict()})
         model = model.to(self.options.device)
         count = 8 if self.options.quick else 64
         embedding = self.look_at("1.5")
@@ -209,7 +209,7 @@ class Bench(Sides):
 
     def encoder(self) -> list[Contest]:
         """One image."""
-        frame = self.ours._parts.frame.pixels(self.photo)[None].to(self.options.device)
+        frame = self.ours.components.resize.pixels(self.photo)[None].to(self.options.device)
 
         def mine() -> Any:
             with self.torch.inference_mode():

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from samovar import Image, Masks, Prompt
 from samovar.protocols import DecodeOptions, Segmenter
-from samovar_plugins.sam.answers import Answers
-from samovar_plugins.sam.segmenter import SamSegmenter
+from samovar_plugins.toolkit import MaskBuilder, SamSegmenter
 
 __all__ = ["Agreement", "ambiguous", "aspects", "prompt_arguments", "some_prompts"]
 
@@ -108,9 +107,8 @@ class Agreement:
     def _outline(self, logits: NDArray[np.float32], like: Masks, threshold: float = 0.0) -> Masks:
         """Masks of N×h×w logits for an image as large as that of `like`."""
         assert isinstance(self.segmenter, SamSegmenter)
-        size = logits.shape[1], logits.shape[2]
-        enlargement = self.segmenter._parts.frame.enlargement(size, like.width, like.height)
-        answers = Answers(enlargement, DecodeOptions(mask_threshold=threshold))
+        interpolation = self.segmenter.interpolation(like.width, like.height)
+        answers = MaskBuilder(interpolation, DecodeOptions(mask_threshold=threshold))
         falling = np.arange(len(logits), 0, -1, dtype=np.float32)  # the best comes first, so that the order stays
         answers.add(np.zeros(1, np.int64), logits[None], falling[None])
         return answers.masks(like.width, like.height)

@@ -19,7 +19,7 @@ import samovar
 from samovar import Prompts
 from samovar.plugins import find_segmenter
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.encoding import Squeezed
+from samovar_plugins.toolkit import Stretch
 from tests.reference.support import aspects
 
 
@@ -56,14 +56,14 @@ def test_answers_are_those_of_transformers(reference: Any, tmp_path: Path, data_
     )
     ours = samovar.load(tmp_path, device="cpu", cache="off")
     assert ours.name == "edge-tam"
-    frame = Squeezed(1024, antialias=True, mode="bilinear")
+    resize = Stretch(1024, antialias=True, mode="bilinear")
     for image in aspects(data_folder):
         boxes = np.array([[0.1, 0.1, 0.6, 0.7], [0.3, 0.2, 0.9, 0.5], [0.5, 0.6, 0.8, 0.95]])
         boxes = boxes * np.tile([image.width, image.height], 2)
-        scaled = (boxes * np.tile(frame.scale(image.width, image.height), 2)).astype(np.float32)
+        scaled = (boxes * np.tile(resize.scale(image.width, image.height), 2)).astype(np.float32)
         with torch.inference_mode():
             answer = reference(
-                pixel_values=frame.pixels(image)[None],
+                pixel_values=resize.pixels(image)[None],
                 input_boxes=torch.from_numpy(scaled)[None],
                 multimask_output=several,
             )

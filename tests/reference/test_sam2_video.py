@@ -22,10 +22,11 @@ from sam2.build_sam import build_sam2_video_predictor
 from samovar import Image, Masks, Prompt
 from samovar.errors import InputError, PromptError
 from samovar.tracking import Tracker
-from samovar_plugins.sam2.catalogue import MODELS
-from samovar_plugins.sam2.loading import assemble
+from samovar_plugins.sam2.decoder import build_sam2
 from samovar_plugins.sam2.memory import MemoryTracker
+from samovar_plugins.sam2.plugin import MODELS
 from samovar_plugins.sam2.video import memory_tracker
+from samovar_plugins.toolkit import SamSegmenter, assemble
 from tests.adapters.video.clips import ball, clip, meadow
 
 SIDE, COUNT = 256, 20
@@ -65,8 +66,9 @@ def reference() -> Any:
 @pytest.fixture
 def ours(reference: Any) -> MemoryTracker:
     tensors, layout = reference.state_dict(), next(model.layout for model in MODELS if model.name == "sam2.1-tiny")
-    encoder = assemble(layout, tensors, fingerprint="x", device="cpu", dtype=torch.float32, frame=SIDE)
-    return memory_tracker(tensors, encoder, dtype=torch.float32)
+    encoder = assemble("sam2", lambda given: build_sam2(layout, given.state, SIDE), tensors)
+    assert isinstance(encoder, SamSegmenter)
+    return memory_tracker(lambda: tensors, encoder)
 
 
 @pytest.fixture(scope="module")

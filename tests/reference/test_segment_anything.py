@@ -18,7 +18,8 @@ from segment_anything.build_sam import _build_sam
 import samovar
 from samovar import Masks, Prompt, Prompts, Runtime
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.loading import assemble
+from samovar_plugins.sam.plugin import build_sam
+from samovar_plugins.toolkit import assemble
 from tests.plugins.sam.structured import roughness, structured_weights
 from tests.plugins.sam.weights import Sizes
 from tests.reference.support import Agreement, ambiguous, aspects, prompt_arguments, some_prompts
@@ -94,7 +95,7 @@ def small() -> tuple[Any, Runtime]:
     sizes = Sizes(1024, 256, 64, 3, 4, 14, 2048)
     weights = lowered(structured_weights("sam", sizes, objects=True), by=0.6)
     reference.load_state_dict(weights, strict=True)
-    return reference.eval(), Runtime(assemble("sam", weights, fingerprint="small", device="cpu", dtype=torch.float32))
+    return reference.eval(), Runtime(assemble("small", lambda given: build_sam("sam", given.state), weights))
 
 
 @pytest.mark.parametrize("layers", [0, 1])

@@ -17,12 +17,12 @@ from segment_anything_hq import SamPredictor, sam_model_registry
 import samovar
 from samovar import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.catalogue import Family
+from samovar_plugins.sam.plugin import Kind
 from tests.plugins.sam.structured import roughness, structured_weights
 from tests.plugins.sam.weights import MOBILE, Sizes
 from tests.reference.support import Agreement, ambiguous, aspects, prompt_arguments, some_prompts
 
-SIZES: dict[str, tuple[Family, Sizes]] = {
+SIZES: dict[str, tuple[Kind, Sizes]] = {
     "vit_tiny": ("sam-hq-tiny", MOBILE),
     "vit_b": ("sam-hq", Sizes(1024, 256, 768, 12, 12, 14, 2048)),
     "vit_l": ("sam-hq", Sizes(1024, 256, 1024, 24, 16, 14, 2048)),

@@ -16,7 +16,7 @@ from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
 import samovar
 from samovar import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.encoding import LongestSide
+from samovar_plugins.toolkit import ResizeLongestSide
 from tests.reference.support import aspects
 
 
@@ -64,11 +64,11 @@ def test_answers_are_those_of_transformers(kind: str, tmp_path: Path, data_folde
     image = aspects(data_folder)[1]
     boxes = np.array([[0.1, 0.1, 0.6, 0.7], [0.3, 0.2, 0.9, 0.5], [0.5, 0.6, 0.8, 0.95]])
     boxes = boxes * np.tile([image.width, image.height], 2)
-    frame = LongestSide(1024)
-    scale = np.tile(frame.scale(image.width, image.height), 2)
+    resize = ResizeLongestSide(1024)
+    scale = np.tile(resize.scale(image.width, image.height), 2)
     with torch.inference_mode():
         answer = reference(
-            pixel_values=frame.pixels(image)[None],
+            pixel_values=resize.pixels(image)[None],
             input_boxes=torch.from_numpy((boxes * scale).astype(np.float32))[None],
             multimask_output=False,
         )

@@ -1,4 +1,1 @@
-"""EdgeTAM on images: SAM 2's decoder on a RepViT encoder made for phones (2025).
-
-`plugin` registers the model and imports no torch; `loading` builds it from its weights.
-"""
+"""EdgeTAM: SAM 2's decoder on a RepViT encoder made for phones (2025). `plugin` says so, and imports no torch."""

@@ -1,22 +1,29 @@
-"""RepViT, a convolutional network in the shape of a light transformer (2023), with its parallel branches merged.
+"""EdgeTAM's networks: RepViT as SAM 2's encoder, and SAM 2's memory shortened by a Perceiver.
 
-In training each depthwise convolution is the sum of a 3×3, a 1×1 and the identity, each normalised by its statistics.
-All of these are linear, so here they are one 3×3 convolution; every other normalisation is folded into the convolution
+RepViT is a convolutional network in the shape of a light transformer (2023), here with its parallel branches merged. In
+training each depthwise convolution is the sum of a 3×3, a 1×1 and the identity, each normalised by its statistics. All
+of these are linear, so here they are one 3×3 convolution; every other normalisation is folded into the convolution
 before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import State, gelu_
+from samovar_plugins.sam2 import MemoryTracker, VideoFamily, convert_video_name, named
+from samovar_plugins.toolkit import SamSegmenter, StateDict, gelu_
 
-__all__ = ["RepVit"]
+if TYPE_CHECKING:
+    from samovar.cache import Cache
+
+__all__ = ["VIDEO", "RepVit", "convert_memory_name", "memory_tracker"]
 
 EPSILON = 1e-5
 """Added to variances, as the published model has it."""
@@ -67,20 +74,20 @@ class RepVit:
 
     Args:
         state: the weights under timm's names.
-        frame: side in pixels of the square that it takes.
+        image_size: side in pixels of the square that it takes.
     """
 
-    def __init__(self, state: State, frame: int) -> None:
-        self.frame = frame
+    def __init__(self, state: StateDict, image_size: int) -> None:
+        self.image_size = image_size
         self._dtype = state.dtype
-        exact = state.exactly()
+        exact = state.float()
         stem = _folded(exact.at("stem.conv1"), stride=2), _folded(exact.at("stem.conv2"), stride=2)
         self._stem = tuple(self._cast(step) for step in stem)
         self._stages = [self._stage(exact.at(f"stages_{index}")) for index in range(STAGES)]
 
-    def __call__(self, frames: Tensor) -> list[Tensor]:
+    def __call__(self, images: Tensor) -> list[Tensor]:
         """See `Trunk`."""
-        x = frames.contiguous(memory_format=torch.channels_last)
+        x = images.contiguous(memory_format=torch.channels_last)
         x = self._stem[1](gelu_(self._stem[0](x)))
         maps = []
         for stage in self._stages:
@@ -89,7 +96,7 @@ class RepVit:
             maps.append(x.permute(0, 2, 3, 1))
         return maps
 
-    def _stage(self, state: State) -> list[Step]:
+    def _stage(self, state: StateDict) -> list[Step]:
         steps: list[Step] = []
         down = state.at("downsample")
         if down.has("spatial_downsample.c.weight"):
@@ -101,7 +108,7 @@ class RepVit:
             steps += self._block(state.at(f"blocks.{index}"))
         return steps
 
-    def _block(self, state: State) -> list[Step]:
+    def _block(self, state: StateDict) -> list[Step]:
         steps: list[Step] = [self._cast(_merged(state.at("token_mixer")))]
         if state.has("se.fc1.weight"):
             first, last = (_Convolution(*_weights(state.at(f"se.{name}"))) for name in ("fc1", "fc2"))
@@ -109,7 +116,7 @@ class RepVit:
         steps.append(self._mixer(state.at("channel_mixer")))
         return steps
 
-    def _mixer(self, state: State) -> _Mixer:
+    def _mixer(self, state: StateDict) -> _Mixer:
         return _Mixer(self._cast(_folded(state.at("conv1"))), self._cast(_folded(state.at("conv2"))))
 
     def _cast(self, step: _Convolution) -> _Convolution:
@@ -117,11 +124,11 @@ class RepVit:
         return _Convolution(weight, bias, step.stride, step.groups)
 
 
-def _weights(state: State) -> tuple[Tensor, Tensor]:
+def _weights(state: StateDict) -> tuple[Tensor, Tensor]:
     return state.tensor("weight"), state.tensor("bias")
 
 
-def _folded(state: State, stride: int = 1) -> _Convolution:
+def _folded(state: StateDict, stride: int = 1) -> _Convolution:
     """A convolution and the normalisation after it as one convolution; depthwise if it takes one channel."""
     weight = state.tensor("c.weight").double()
     norm = state.at("bn")
@@ -131,10 +138,68 @@ def _folded(state: State, stride: int = 1) -> _Convolution:
     return _Convolution(weight * scale.view(-1, 1, 1, 1), bias, stride, groups)
 
 
-def _merged(state: State) -> _Convolution:
+def _merged(state: StateDict) -> _Convolution:
     """The 3×3 and the 1×1 depthwise convolutions and the identity as one."""
     wide, narrow = _folded(state.at("conv")), _folded(state.at("conv1"))
     side = wide.weight.shape[-1] // 2
     weight = wide.weight.clone()
     weight[:, :, side, side] += narrow.weight[:, :, 0, 0] + 1
     return _Convolution(weight, wide.bias + narrow.bias, 1, wide.groups)
+
+
+_PERCEIVER = "spatial_perceiver."
+_BLOCKS = r"\.mlp\.(up|down)_proj\."
+_PARTS = (
+    (".layer_norm_input.", ".attn.norm_x."),
+    (".layer_norm_latents.", ".attn.norm_latents."),
+    (".layer_norm_self.", ".self_attn.norm."),
+    (".cross_attention.", ".attn."),
+    (".self_attention.", ".self_attn."),
+    (".q_proj.", ".to_q."),
+    (".o_proj.", ".to_out."),
+    ("mlp.layer_norm.", "ff.0."),
+    ("mlp.up_proj.", "ff.1."),
+    ("mlp.down_proj.", "ff.3."),
+    ("perceiver.layer_norm.", "perceiver.norm."),
+    ("latents_1d", "latents"),
+)
+
+
+def memory_tracker(
+    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: Cache | None = None
+) -> MemoryTracker:
+    """A tracker from the tensors of a checkpoint, under Meta's names or Hugging Face's.
+
+    Args:
+        load: reads the tensors.
+        encoder: the segmenter of the same weights, which encodes frames.
+        cache: what frames are encoded through.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        WeightsError: a tensor is missing, or of another shape.
+    """
+    return VIDEO.tracker(_halves(named(load(), convert_memory_name)), encoder, cache)
+
+
+def convert_memory_name(name: str) -> str:
+    """One of Hugging Face's names as Meta's; keys and values, which Meta has as one tensor, keep names of their own."""
+    if not name.startswith(_PERCEIVER):
+        if name.startswith("memory_attention."):
+            name = re.sub(_BLOCKS, lambda found: f".linear{1 if found[1] == 'up' else 2}.", name)
+        return convert_video_name(name)
+    for theirs, meta in _PARTS:
+        name = name.replace(theirs, meta)
+    return name
+
+
+VIDEO = VideoFamily("edgetam_video", "EdgeTamVideo", convert_memory_name, whole=True)
+
+
+def _halves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keys and values apart, as Hugging Face has them."""
+    found = dict(tensors)
+    for name in [name for name in found if name.startswith(_PERCEIVER) and ".to_kv." in name]:
+        keys, values = found.pop(name).chunk(2)
+        found[name.replace("to_kv", "k_proj")], found[name.replace("to_kv", "v_proj")] = keys, values
+    return found

@@ -1,4 +1,4 @@
-"""EfficientSAM's prompt encoder and mask decoder: SAM's with a handful of differences (2023).
+"""EfficientSAM (2023): a plain ViT pretrained to predict SAM's features, and SAM's decoder with a few differences.
 
 A prompt is always six tokens, the missing ones filled with "not a point"; boxes are two of them; masks are not taken.
 Token MLPs use GELU, self-attention keeps its residual, and the first upscaling is normalised over the whole map.
@@ -6,20 +6,100 @@ Token MLPs use GELU, self-attention keeps its residual, and the first upscaling 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from samovar.errors import PromptError
-from samovar_plugins.sam.decoder import MULTIMASK, Decoded, choose
-from samovar_plugins.sam.layers import Mlp, State, gelu_
-from samovar_plugins.sam.prompts import Group, PointEncoder
-from samovar_plugins.sam.two_way import Shared, TwoWayTransformer
-from samovar_plugins.sam.upscale import Upscaler
+from samovar_plugins.toolkit import (
+    Group,
+    Mlp,
+    Neck,
+    Norm,
+    PackedLinear,
+    PatchEmbed,
+    PointEncoder,
+    SamComponents,
+    SamDecoder,
+    StateDict,
+    Stretch,
+    Upscaler,
+    gelu_,
+    residual_mlp,
+)
 
-__all__ = ["EfficientDecoder", "EfficientPromptEncoder"]
+__all__ = ["build_efficient"]
 
 TOKENS = 6
+"""Of a prompt."""
+
+HEAD = 64
+"""Channels of a head; the checkpoint does not say."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    norm1: Norm
+    norm2: Norm
+    qkv: PackedLinear
+    out: PackedLinear
+    lin1: PackedLinear
+    lin2: PackedLinear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """B×L×C → B×L×C."""
+        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, -1, min(HEAD, x.shape[2]))).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return residual_mlp(x, self.norm2, self.lin1, self.lin2)
+
+
+class EfficientVit:
+    """The encoder. Sizes follow from the shapes of the weights.
+
+    Args:
+        state: the module's weights under EfficientSAM's names.
+        image_size: side in pixels of the square that it takes.
+    """
+
+    def __init__(self, state: StateDict, image_size: int = 1024) -> None:
+        self.image_size = image_size
+        self._embed = PatchEmbed(state.at("patch_embed"))
+        self._side = image_size // self._embed.size
+        self._position = _resized(state.float().tensor("pos_embed")[:, 1:], self._side).to(state.dtype)
+        self._blocks = [_block(state.at(f"blocks.{index}")) for index in range(state.count("blocks"))]
+        self._neck = Neck(state.at("neck"))
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """B×3×S×S normalised pixels → "image" B×C×h×w."""
+        x = self._embed(images).flatten(1, 2) + self._position
+        for block in self._blocks:
+            x = block(x)
+        return {"image": self._neck(x.unflatten(1, (self._side, self._side)))}
+
+
+def _resized(position: Tensor, side: int) -> Tensor:
+    """1×n²×C position embeddings of the pretraining's grid, for a grid of `side` rows and columns: 1×side²×C."""
+    own = int(position.shape[1] ** 0.5)
+    grid = position.unflatten(1, (own, own)).permute(0, 3, 1, 2)
+    if own != side:
+        grid = functional.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
+    return grid.flatten(2).transpose(1, 2).contiguous()
+
+
+def _block(state: StateDict) -> _Block:
+    attention, mlp = state.at("attn"), state.at("mlp")
+    return _Block(
+        norm1=state.norm("norm1", eps=1e-6),
+        norm2=state.norm("norm2", eps=1e-6),
+        qkv=PackedLinear(attention.linear("qkv")),
+        out=PackedLinear(attention.linear("proj")),
+        lin1=PackedLinear(mlp.linear("fc1")),
+        lin2=PackedLinear(mlp.linear("fc2")),
+    )
 
 
 class EfficientPromptEncoder:
@@ -27,11 +107,11 @@ class EfficientPromptEncoder:
 
     Args:
         state: the module's weights under EfficientSAM's names.
-        side: length in pixels of the model's square frame.
+        side: length in pixels of the model's square.
     """
 
-    def __init__(self, state: State, side: int) -> None:
-        state = state.exactly()
+    def __init__(self, state: StateDict, side: int) -> None:
+        state = state.decoding().float()
         self._points = PointEncoder(state.tensor("pe_layer.positional_encoding_gaussian_matrix"), side)
         names = ("invalid_points", "point_embeddings", "bbox_top_left_embeddings", "bbox_bottom_right_embeddings")
         kinds = [state.tensor(f"{name}.weight") for name in names]
@@ -61,47 +141,30 @@ class EfficientPromptEncoder:
         return torch.cat([given, self._missing.expand(count, TOKENS - used, -1)], 1)
 
 
-class EfficientDecoder:
-    """See `Decoder`.
-
-    Args:
-        state: the module's weights under EfficientSAM's names.
-        position: L×C, the prompt encoder's encoding of the embedding's grid.
-    """
-
-    def __init__(self, state: State, position: Tensor) -> None:
-        upscaling = state.at("final_output_upscaling_layers")
-        self._upscale = Upscaler(upscaling.at("0.0"), upscaling.norm("0.1"), upscaling.at("1.0"), whole=True)
-        self._transformer = TwoWayTransformer(
-            state.at("transformer"),
-            position,
-            self._upscale.first,
-            activation=gelu_,
-            residual_first=True,
-            mlp_keys=("layers.0.0", "fc"),
-        )
-        self._dtype = state.dtype
-        self._output = torch.cat([state.tensor("iou_token.weight"), state.tensor("mask_tokens.weight")])
-        self._masks = [_mlp(state.at(f"output_hypernetworks_mlps.{index}")) for index in range(4)]
-        self._ious = _mlp(state.at("iou_prediction_head"))
-
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
-        """See `Decoder`. The embedding is "image", C×h×w."""
-        image = tensors["image"]
-        rows = image.flatten(1).t().to(self._dtype).contiguous()
-        return self._transformer.share(rows, (image.shape[1], image.shape[2]), many=many)
-
-    def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
-        """See `Decoder`."""
-        wanted = MULTIMASK if several else (0,)
-        tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
-        answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted)])
-        ious, masks = choose(self._ious, answers, [self._masks[mask] for mask in wanted], wanted, best)
-        parts = zip(images, masks.chunk(len(images)))
-        logits = torch.cat([self._upscale(image, part, shared.size) for image, part in parts])
-        return Decoded(logits.float(), ious.float())
+def efficient_decoder(state: StateDict, position: Tensor) -> SamDecoder:
+    """The decoder, from the module's weights and L×C positions of the embedding's grid."""
+    upscaling = state.decoding().at("final_output_upscaling_layers")
+    return SamDecoder(
+        state,
+        position,
+        None,
+        upscale=Upscaler(upscaling.at("0.0"), upscaling.norm("0.1"), upscaling.at("1.0"), whole=True),
+        head=_head,
+        activation=gelu_,
+        residual_first=True,
+        mlp_keys=("layers.0.0", "fc"),
+    )
 
 
-def _mlp(state: State) -> Mlp:
-    keys = tuple(f"layers.{index}.0" for index in range(state.count("layers")))
-    return Mlp(tuple(state.linear(key) for key in (*keys, "fc")), gelu_)
+def _head(state: StateDict, name: str, outputs: int) -> Mlp:
+    layers = range(state.at(name).count("layers"))
+    return state.mlp(name, gelu_, [*(f"layers.{index}.0" for index in layers), "fc"], outputs)
+
+
+def build_efficient(state: StateDict, image_size: int = 1024) -> SamComponents:
+    """The model from its weights under EfficientSAM's names."""
+    grid = (image_size // 16, image_size // 16)
+    prompts = EfficientPromptEncoder(state.at("prompt_encoder"), image_size)
+    decoder = efficient_decoder(state.at("mask_decoder"), prompts.position(grid))
+    encoder = EfficientVit(state.at("image_encoder"), image_size)
+    return SamComponents(encoder, prompts, decoder, Stretch(image_size), grid, None)

@@ -7,27 +7,26 @@ instead of 32. The encoder's own features are the same for all prompts of an ima
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.decoder import MULTIMASK, Decoded, choose
-from samovar_plugins.sam.encoding import Encoder
-from samovar_plugins.sam.layers import State, gelu_, map_norm, relu_
-from samovar_plugins.sam.seen import Seen
-from samovar_plugins.sam.two_way import Shared, TwoWayTransformer
-from samovar_plugins.sam.upscale import Upscaler, as_map
+from samovar_plugins.toolkit import (
+    MULTIMASK,
+    Decoded,
+    DecoderCore,
+    Encoder,
+    ImageState,
+    Shared,
+    StateDict,
+    as_map,
+    choose,
+    gelu_,
+    map_norm,
+    relu_,
+)
 
 __all__ = ["HqDecoder", "HqEncoder"]
-
-
-@dataclass(frozen=True)
-class _HqShared(Shared):
-    """Attributes: fine: C₂×4h×4w, features of the image that only the high-quality token sees."""
-
-    fine: Tensor
 
 
 class HqEncoder:
@@ -38,15 +37,15 @@ class HqEncoder:
         state: the weights of the mask decoder, which is where the fusion is published.
     """
 
-    def __init__(self, encoder: Encoder, state: State) -> None:
-        self.frame = encoder.frame
+    def __init__(self, encoder: Encoder, state: StateDict) -> None:
+        self.image_size = encoder.image_size
         self._encoder = encoder
         self._from_image = _Fusion(state.at("embedding_encoder"))
         self._from_early = _Fusion(state.at("compress_vit_feat"))
 
-    def __call__(self, frames: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """See `Encoder`."""
-        found = self._encoder(frames)
+        found = self._encoder(images)
         return {"image": found["image"], "fine": self._from_image(found["image"]) + self._from_early(found["early"])}
 
 
@@ -59,46 +58,33 @@ class HqDecoder:
         no_mask: C, the dense prompt that stands for "no mask given".
     """
 
-    def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
-        upscaling = state.at("output_upscaling")
-        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
-        self._transformer = TwoWayTransformer(state.at("transformer"), position, self._upscale.first)
-        self._no_mask = no_mask
-        self._dtype = state.dtype
-        tokens = [state.tensor(f"{name}.weight") for name in ("iou_token", "mask_tokens", "hf_token")]
-        self._output = torch.cat(tokens)
-        self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
-        self._finest = state.mlp("hf_mlp", relu_)
-        self._ious = state.mlp("iou_prediction_head", relu_)
+    def __init__(self, state: StateDict, position: Tensor, no_mask: Tensor) -> None:
+        state = state.decoding()
+        self._core = DecoderCore(state, position, no_mask, tokens=("iou_token", "mask_tokens", "hf_token"))
+        self._finest = state.mlp("hf_mlp", relu_, outputs=self._core.upscale.channels)
         mixing = state.at("embedding_maskfeature")
         self._widen = mixing.linear("0")
         self._norm = mixing.norm("1", eps=1e-6)
         self._narrow = mixing.linear("3")
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
-        """See `Decoder`. The embedding is "image", C×h×w, and "fine", C₂×4h×4w."""
-        image = tensors["image"]
-        rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
-        shared = self._transformer.share(rows.to(self._dtype), (image.shape[1], image.shape[2]), many=many)
-        fine = tensors["fine"].to(self._dtype)
-        return _HqShared(shared.image, shared.first, shared.size, shared.tables, fine)
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many_prompts: bool) -> Shared:
+        """See `Decoder`. The embedding is "image", C×h×w, and "fine", C₂×4h×4w, which only the new token sees."""
+        fine = tensors["fine"].to(self._core.dtype)
+        return self._core.share(tensors["image"], dense, many_prompts=many_prompts, features=[fine])
 
-    def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
+    def __call__(self, shared: Shared, prompt: Tensor, *, multimask_output: bool, best_only: bool) -> Decoded:
         """See `Decoder`."""
-        if not isinstance(shared, _HqShared):
-            raise TypeError(f"expected what share() returned; got {type(shared).__name__}")
-        wanted = MULTIMASK if several else (0,)
-        tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
-        answers, images = self._transformer(shared, tokens, [0, *(1 + mask for mask in wanted), 5])
-        ious, masks = choose(self._ious, answers[:, :-1], [self._masks[mask] for mask in wanted], wanted, best=True)
+        wanted = MULTIMASK if multimask_output else (0,)
+        answers, images = self._core.attend(shared, prompt, [0, *(1 + mask for mask in wanted), 5])
+        ious, masks = choose(self._core, answers[:, :-1], wanted, best_only=True)
         finest = self._finest(answers[:, -1])
         parts = zip(images, masks.chunk(len(images)), finest.chunk(len(images)))
         logits = torch.cat([self._draw(image, part, fine, shared) for image, part, fine in parts])
         return Decoded(logits.float(), ious.float())
 
-    def _draw(self, image: Seen, masks: Tensor, finest: Tensor, shared: _HqShared) -> Tensor:
+    def _draw(self, image: ImageState, masks: Tensor, finest: Tensor, shared: Shared) -> Tensor:
         """N×1×4h×4w logits."""
-        features = self._upscale.features(image.onwards(0, shared.size[0] * shared.size[1]))
+        features = self._core.upscale.features(image.project(0, shared.size[0] * shared.size[1]))
         plain = as_map(torch.bmm(masks, features.transpose(1, 2)), shared.size)
         feature_map = as_map(features.transpose(1, 2), shared.size)
         mixed = functional.conv2d(feature_map, self._widen.weight, self._widen.bias, padding=1)
@@ -108,14 +94,14 @@ class HqDecoder:
         kernels = (finest @ self._narrow.weight.flatten(1)).view(count, channels, 3, 3)
         drawn = functional.conv2d(mixed.flatten(0, 1)[None], kernels, padding=1, groups=count)[0]
         bias = 0 if self._narrow.bias is None else (finest @ self._narrow.bias)[:, None, None]
-        drawn = drawn + bias + torch.tensordot(finest, shared.fine, 1)
+        drawn = drawn + bias + torch.tensordot(finest, shared.features[0], 1)
         return plain + drawn[:, None]
 
 
 class _Fusion:
     """Two transposed convolutions with a normalisation and GELU between them: four times the rows and columns."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: StateDict) -> None:
         self._first, self._last = ((state.tensor(f"{at}.weight"), state.tensor(f"{at}.bias")) for at in (0, 3))
         self._norm = state.norm("1", eps=1e-6)
 

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Norm, State, gelu_
-from samovar_plugins.sam.product import Product, residual_mlp
-from samovar_plugins.sam.vit import Neck
+from samovar_plugins.toolkit import Neck, Norm, PackedLinear, StateDict, gelu_, residual_mlp
 
 __all__ = ["TinyVit"]
 
@@ -26,9 +24,9 @@ class _Convolution:
     groups: int
 
     @classmethod
-    def of(cls, state: State, stride: int = 1) -> _Convolution:
+    def of(cls, state: StateDict, stride: int = 1) -> _Convolution:
         """A convolution "c" with the batch normalisation "bn" after it; one weight a channel means depthwise."""
-        exact, norm = state.exactly(), state.exactly().at("bn")
+        exact, norm = state.float(), state.float().at("bn")
         weight = exact.tensor("c.weight")
         scale = norm.tensor("weight") / torch.sqrt(norm.tensor("running_var") + 1e-5)
         bias = norm.tensor("bias") - norm.tensor("running_mean") * scale
@@ -68,13 +66,13 @@ class _Merge:
 @dataclass(frozen=True)
 class _Block:
     norm: Norm
-    qkv: Product
-    out: Product
+    qkv: PackedLinear
+    out: PackedLinear
     bias: Tensor  # heads×s²×s²
     local: _Convolution
     mlp_norm: Norm
-    lin1: Product
-    lin2: Product
+    lin1: PackedLinear
+    lin2: PackedLinear
     side: int
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -102,12 +100,12 @@ class TinyVit:
 
     Args:
         state: the module's weights under MobileSAM's names.
-        frame: side in pixels of the square that it takes.
+        image_size: side in pixels of the square that it takes.
         early: also give "early", B×D×h×w: the features after the second stage.
     """
 
-    def __init__(self, state: State, frame: int = 1024, *, early: bool = False) -> None:
-        self.frame = frame
+    def __init__(self, state: StateDict, image_size: int = 1024, *, early: bool = False) -> None:
+        self.image_size = image_size
         self._early = early
         self._patches = [_Convolution.of(state.at(f"patch_embed.seq.{index}"), stride=2) for index in (0, 2)]
         first = state.at("layers.0")
@@ -121,9 +119,9 @@ class TinyVit:
             self._stages.append([_block(stage.at(f"blocks.{index}")) for index in range(stage.count("blocks"))])
         self._neck = Neck(state.at("neck"))
 
-    def __call__(self, frames: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """B×3×S×S normalised pixels → "image" B×C×h×w, and "early" if asked for."""
-        x = frames.contiguous(memory_format=torch.channels_last)
+        x = images.contiguous(memory_format=torch.channels_last)
         x = self._patches[1](gelu_(self._patches[0](x)))
         for inverted in self._inverted:
             x = inverted(x)
@@ -138,11 +136,11 @@ class TinyVit:
         return {**image, "early": early} if self._early else image
 
 
-def _inverted(state: State) -> _Inverted:
+def _inverted(state: StateDict) -> _Inverted:
     return _Inverted(*(_Convolution.of(state.at(name)) for name in ("conv1", "conv2", "conv3")))
 
 
-def _merge(state: State, stride: int) -> _Merge:
+def _merge(state: StateDict, stride: int) -> _Merge:
     return _Merge(
         _Convolution.of(state.at("conv1")),
         _Convolution.of(state.at("conv2"), stride),
@@ -150,7 +148,7 @@ def _merge(state: State, stride: int) -> _Merge:
     )
 
 
-def _block(state: State) -> _Block:
+def _block(state: StateDict) -> _Block:
     attention, mlp = state.at("attn"), state.at("mlp")
     offsets = attention.tensor("attention_biases")
     side = _side(offsets.shape[1])
@@ -161,13 +159,13 @@ def _block(state: State) -> _Block:
     index = index.reshape(side * side, side * side).to(offsets.device)
     return _Block(
         norm=attention.norm("norm"),
-        qkv=Product(attention.linear("qkv")),
-        out=Product(attention.linear("proj")),
+        qkv=PackedLinear(attention.linear("qkv")),
+        out=PackedLinear(attention.linear("proj")),
         bias=offsets[:, index],
         local=_Convolution.of(state.at("local_conv")),
         mlp_norm=mlp.norm("norm"),
-        lin1=Product(mlp.linear("fc1")),
-        lin2=Product(mlp.linear("fc2")),
+        lin1=PackedLinear(mlp.linear("fc1")),
+        lin2=PackedLinear(mlp.linear("fc2")),
         side=side,
     )
 

@@ -3,6 +3,9 @@
 Relative positions are added to the scores as a mask of the fused attention kernel, a few image rows of queries at a
 time: the scores of a whole 64×64 map against itself would take 64 MiB a head. Windows that stick out of the map are
 completed with what zero pixels project to, as the published model has it, but only real pixels are ever projected.
+
+That mask has to be made, though, and the kernel works in blocks that are small for a CPU. So there a whole map attends
+to itself by plain products, to whose scores the positions are added in place (`attend_whole_map`).
 """
 
 from __future__ import annotations
@@ -15,46 +18,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samovar_plugins.sam.layers import Linear, Norm, State
-from samovar_plugins.sam.product import Product, residual_mlp
-from samovar_plugins.sam.whole_map import attend_whole_map
-from samovar_plugins.sam.windows import cut, join
+from samovar_plugins.toolkit import (
+    Linear,
+    Neck,
+    Norm,
+    PackedLinear,
+    PatchEmbed,
+    StateDict,
+    residual_mlp,
+    window_partition,
+    window_unpartition,
+)
 
-__all__ = ["Neck", "Vit"]
+__all__ = ["Vit", "attend_whole_map"]
 
 SCORES = 4 << 20
 """Bytes of attention scores that a CPU works on at a time."""
 
-
 WHOLE = 1024
 """Positions from which on a map's attention to itself is too large for the fused kernel to be the fastest on a CPU."""
 
-
-class Neck:
-    """From the transformer's channels to the embedding's: two convolutions, each followed by a normalisation."""
-
-    def __init__(self, state: State) -> None:
-        self._first = Product(Linear(state.tensor("0.weight").flatten(1), None))
-        self._second = state.tensor("2.weight")
-        self._norms = state.norm("1", eps=1e-6), state.norm("3", eps=1e-6)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """B×h×w×D → B×C×h×w."""
-        x = self._norms[0](self._first(x))
-        x = functional.conv2d(x.permute(0, 3, 1, 2), self._second, padding=1)
-        return self._norms[1](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+WHOLE_SCORES = 1 << 20
+"""Bytes of scores that are worked on at a time: they fit the second-level cache of current processors."""
 
 
 @dataclass(frozen=True)
 class _Block:
     norm1: Norm
     norm2: Norm
-    qkv: Product
-    out: Product
+    qkv: PackedLinear
+    out: PackedLinear
     rows: Tensor  # (2·side−1)×D, relative position embeddings along rows
     columns: Tensor
-    lin1: Product
-    lin2: Product
+    lin1: PackedLinear
+    lin2: PackedLinear
     heads: int
     side: int  # of the windows; of the map for global attention
 
@@ -64,9 +61,9 @@ class _Block:
         qkv = self.qkv(self.norm1(x))
         size = x.shape[1], x.shape[2]
         if windows:
-            qkv = cut(qkv, self.side, self.qkv.bias)
+            qkv = window_partition(qkv, self.side, self.qkv.bias)
         mixed = self._attend(qkv)
-        x = x + self.out(join(mixed, size) if windows else mixed)
+        x = x + self.out(window_unpartition(mixed, size) if windows else mixed)
         return residual_mlp(x, self.norm2, self.lin1, self.lin2)
 
     def _attend(self, qkv: Tensor) -> Tensor:
@@ -115,30 +112,20 @@ class Vit:
         early: also give "early", B×D×h×w: the features after the first global attention.
     """
 
-    def __init__(self, state: State, *, early: bool = False) -> None:
+    def __init__(self, state: StateDict, *, early: bool = False) -> None:
         self._early = early
-        patch = state.linear("patch_embed.proj")
-        self.patch = patch.weight.shape[-1]
-        self._embed = Product(Linear(patch.weight.flatten(1), patch.bias))
+        self._embed = PatchEmbed(state.at("patch_embed"))
         self._position = state.tensor("pos_embed")
-        self.side = self._position.shape[1]
+        side = self._position.shape[1]
+        self.image_size = int(self._embed.size * side)
         self._blocks = [_block(state.at(f"blocks.{index}")) for index in range(state.count("blocks"))]
-        self._first_global = next(
-            (index for index, block in enumerate(self._blocks) if block.side == self.side), len(self._blocks) - 1
-        )
+        whole = (index for index, block in enumerate(self._blocks) if block.side == side)
+        self._first_global = next(whole, len(self._blocks) - 1)
         self._neck = Neck(state.at("neck"))
 
-    @property
-    def frame(self) -> int:
-        """Side in pixels of the square that it takes."""
-        return int(self.patch * self.side)
-
-    def __call__(self, frames: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """B×3×S×S normalised pixels → "image" B×C×h×w, and "early" if asked for."""
-        count, side, patch = len(frames), self.side, self.patch
-        cells = frames.view(count, 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
-        x = self._embed(cells.reshape(count, side, side, -1)) + self._position
-        early = x
+        x = early = self._embed(images) + self._position
         for index, block in enumerate(self._blocks):
             x = block(x)
             if index == self._first_global:
@@ -147,7 +134,7 @@ class Vit:
         return {**image, "early": early.permute(0, 3, 1, 2)} if self._early else image
 
 
-def _block(state: State) -> _Block:
+def _block(state: StateDict) -> _Block:
     attention, mlp = state.at("attn"), state.at("mlp")
     rows, columns = attention.tensor("rel_pos_h"), attention.tensor("rel_pos_w")
     side = (len(rows) + 1) // 2
@@ -157,12 +144,35 @@ def _block(state: State) -> _Block:
     return _Block(
         norm1=state.norm("norm1", eps=1e-6),
         norm2=state.norm("norm2", eps=1e-6),
-        qkv=Product(qkv),
-        out=Product(attention.linear("proj")),
+        qkv=PackedLinear(qkv),
+        out=PackedLinear(attention.linear("proj")),
         rows=rows[index.to(rows.device)],
         columns=columns[index.to(rows.device)],
-        lin1=Product(mlp.linear("lin1")),
-        lin2=Product(mlp.linear("lin2")),
+        lin1=PackedLinear(mlp.linear("lin1")),
+        lin2=PackedLinear(mlp.linear("lin2")),
         heads=qkv.weight.shape[1] // rows.shape[1],
         side=side,
     )
+
+
+def attend_whole_map(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """What each position reads, s²×D, from one head's queries, keys and values s²×D.
+
+    Args:
+        rows, columns: s×s×D, what a query is multiplied by for keys in each row or column, by its own row or column.
+    """
+    side = len(rows)
+    keys, values = PackedLinear(Linear(k * k.shape[1] ** -0.5, None)), PackedLinear(Linear(v.t(), None))
+    grid = q.unflatten(0, (side, side))
+    down = torch.einsum("rwc,rkc->rwk", grid, rows)
+    along = torch.einsum("rwc,wkc->rwk", grid, columns)
+    step = max(1, WHOLE_SCORES // (side**3 * q.element_size()))
+    read = torch.empty_like(q).unflatten(0, (side, side))
+    for start in range(0, side, step):
+        part = slice(start, start + step)
+        scores = keys(grid[part].flatten(0, 1))
+        placed = scores.view(-1, side, side, side)
+        placed += down[part][..., :, None]
+        placed += along[part][..., None, :]
+        read[part] = values(torch.softmax(scores, -1)).unflatten(0, (-1, side))
+    return read.flatten(0, 1)

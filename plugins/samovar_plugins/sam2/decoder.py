@@ -6,17 +6,27 @@ much with the threshold; then it gives the one of the three others with the high
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from samovar_plugins.sam.decoder import MULTIMASK, Decoded
-from samovar_plugins.sam.layers import State, relu_
-from samovar_plugins.sam.two_way import Shared, TwoWayTransformer
-from samovar_plugins.sam.upscale import Skips, Upscaler, as_rows
+from samovar_plugins.sam2.hiera import Hiera, Sam2Encoder, Trunk
+from samovar_plugins.sam2.plugin import Layout
+from samovar_plugins.toolkit import (
+    MULTIMASK,
+    Decoded,
+    DecoderCore,
+    Encoder,
+    SamComponents,
+    SamPromptEncoder,
+    Shared,
+    Skips,
+    StateDict,
+    Stretch,
+    as_rows,
+    best_of,
+)
 
-__all__ = ["Sam2Decoder"]
+__all__ = ["Sam2Decoder", "build_around", "build_sam2", "components"]
 
 OFFSET = 0.05
 """Logits above and below the threshold between which a stable mask hardly changes."""
@@ -27,12 +37,8 @@ STABLE = 0.98
 IOU, FIRST = 1, 2
 """Places among the output tokens, of which 0 says whether there is an object at all."""
 
-
-@dataclass(frozen=True)
-class _Sam2Shared(Shared):
-    """Attributes: skips: what is added on the way up."""
-
-    skips: Skips
+LIMIT = 32.0
+"""Published predictors hand out logits between −32 and 32."""
 
 
 class Sam2Decoder:
@@ -44,60 +50,41 @@ class Sam2Decoder:
         no_mask: C, the dense prompt that stands for "no mask given".
     """
 
-    def __init__(self, state: State, position: Tensor, no_mask: Tensor) -> None:
-        upscaling = state.at("output_upscaling")
-        self._upscale = Upscaler(upscaling.at(0), upscaling.norm("1", eps=1e-6), upscaling.at(3))
-        self._transformer = TwoWayTransformer(
-            state.at("transformer"), position, self._upscale.first, mlp_keys=("layers.0", "layers.1")
-        )
-        self._no_mask = no_mask
-        self._dtype = state.dtype
-        tokens = [state.tensor(f"{name}.weight") for name in ("obj_score_token", "iou_token", "mask_tokens")]
-        self._output = torch.cat(tokens)
-        self._masks = [state.mlp(f"output_hypernetworks_mlps.{index}", relu_) for index in range(4)]
-        self._ious = state.mlp("iou_prediction_head", relu_)
+    def __init__(self, state: StateDict, position: Tensor, no_mask: Tensor) -> None:
+        tokens = ("obj_score_token", "iou_token", "mask_tokens")
+        keys = ("layers.0", "layers.1")
+        self._core = DecoderCore(state.decoding(), position, no_mask, tokens=tokens, mlp_keys=keys)
 
-    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many: bool) -> Shared:
+    def share(self, tensors: dict[str, Tensor], dense: Tensor | None, *, many_prompts: bool) -> Shared:
         """See `Decoder`. The embedding is "image" C×h×w, "middle" C/4×2h×2w and "fine" C/8×4h×4w."""
         image = tensors["image"]
-        size = image.shape[1], image.shape[2]
-        rows = image.flatten(1).t().float() + (self._no_mask if dense is None else dense)
-        shared = self._transformer.share(rows.to(self._dtype), size, many=many)
-        middle, fine = (as_rows(tensors[name].to(self._dtype), size) for name in ("middle", "fine"))
-        return _Sam2Shared(shared.image, shared.first, shared.size, shared.tables, Skips(middle, fine))
+        size, dtype = (image.shape[1], image.shape[2]), self._core.dtype
+        skips = [as_rows(tensors[name].to(dtype), size) for name in ("middle", "fine")]
+        return self._core.share(image, dense, many_prompts=many_prompts, features=skips)
 
-    def __call__(self, shared: Shared, prompt: Tensor, *, several: bool, best: bool) -> Decoded:
+    def __call__(self, shared: Shared, prompt: Tensor, *, multimask_output: bool, best_only: bool) -> Decoded:
         """See `Decoder`."""
-        if not isinstance(shared, _Sam2Shared):
-            raise TypeError(f"expected what share() returned; got {type(shared).__name__}")
-        wanted = MULTIMASK if several else (0, *MULTIMASK)
-        tokens = torch.cat([self._output.expand(len(prompt), -1, -1), prompt.to(self._dtype)], 1)
-        answers, images = self._transformer(shared, tokens, [IOU, *(FIRST + mask for mask in wanted)])
-        every = torch.sigmoid(self._ious(answers[:, 0]))
+        core = self._core
+        wanted = MULTIMASK if multimask_output else (0, *MULTIMASK)
+        answers, images = core.attend(shared, prompt, [IOU, *(FIRST + mask for mask in wanted)])
+        every = torch.sigmoid(core.ious(answers[:, 0]))
         ious = torch.stack([every[:, mask] for mask in wanted], 1)
-        masks = torch.stack([self._masks[mask](answers[:, 1 + place]) for place, mask in enumerate(wanted)], 1)
-        if not several:
+        masks = torch.stack([core.masks[mask](answers[:, 1 + place]) for place, mask in enumerate(wanted)], 1)
+        if not multimask_output:
             ious, masks = _first_and_best(ious, masks)
-        elif best:
-            ious, masks = _best(ious, masks)
-        parts = zip(images, masks.chunk(len(images)))
-        logits = torch.cat([self._upscale(image, part, shared.size, shared.skips) for image, part in parts]).float()
-        if not several:
+        elif best_only:
+            ious, masks = best_of(ious, masks)
+        logits = core.draw(images, masks, shared, Skips(*shared.features)).float()
+        if not multimask_output:
             stable = _stable(logits[:, 0])[:, None]
             ious = torch.where(stable, ious[:, :1], ious[:, 1:])
             logits = torch.where(stable[..., None, None], logits[:, :1], logits[:, 1:])
         return Decoded(logits, ious.float())
 
 
-def _best(ious: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Of N×M IoUs and N×M×C vectors those of the highest IoU: N×1 and N×1×C."""
-    top = ious.argmax(1)[:, None]
-    return ious.gather(1, top), masks.take_along_dim(top[..., None], 1)
-
-
 def _first_and_best(ious: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """The first of N×M masks, and the one with the highest predicted IoU of the others."""
-    best, best_mask = _best(ious[:, 1:], masks[:, 1:])
+    best, best_mask = best_of(ious[:, 1:], masks[:, 1:])
     return torch.cat([ious[:, :1], best], 1), torch.cat([masks[:, :1], best_mask], 1)
 
 
@@ -106,3 +93,33 @@ def _stable(logits: Tensor) -> Tensor:
     inner = (logits > OFFSET).sum((1, 2))
     outer = (logits > -OFFSET).sum((1, 2))
     return torch.where(outer > 0, inner / outer, torch.ones_like(inner, dtype=torch.float32)) >= STABLE
+
+
+def build_sam2(layout: Layout, state: StateDict, image_size: int = 1024) -> SamComponents:
+    """The networks of a model whose encoder is a Hiera of that layout.
+
+    Args:
+        layout: what the weights leave open.
+        state: under the names of Meta's checkpoints.
+        image_size: side in pixels of the encoder's square; the published models take 1024.
+    """
+    return build_around(Hiera(state.at("image_encoder.trunk"), layout, image_size), state)
+
+
+def build_around(trunk: Trunk, state: StateDict) -> SamComponents:
+    """The networks of a model that has SAM 2's neck, prompt encoder and decoder around another trunk."""
+    no_memory = state.float().tensor("no_mem_embed")
+    encoder = Sam2Encoder(trunk, state.at("image_encoder.neck"), state.at("sam_mask_decoder"), no_memory)
+    return components(encoder, state, Stretch(trunk.image_size, antialias=True, mode="bilinear"), 16)
+
+
+def components(encoder: Encoder, state: StateDict, resize: Stretch, patch: int) -> SamComponents:
+    """SAM 2's prompt encoder and decoder around an encoder that gives what they take.
+
+    Args:
+        patch: pixels from one position of the embedding to the next.
+    """
+    grid = (encoder.image_size // patch, encoder.image_size // patch)
+    prompts = SamPromptEncoder(state.at("sam_prompt_encoder"), encoder.image_size, padded=True)
+    decoder = Sam2Decoder(state.at("sam_mask_decoder"), prompts.position(grid), prompts.no_mask)
+    return SamComponents(encoder, prompts, decoder, resize, grid, prompts.dense, LIMIT)

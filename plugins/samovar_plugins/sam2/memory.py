@@ -2,11 +2,13 @@
 
 The networks behind the encoder are Hugging Face's (transformers). The bookkeeping around them is done here and not by
 their session, which keeps every frame and every output for good, runs all objects again when one is added, and forgets,
-when a mask is corrected by a click, what the mask was before.
+when a mask is corrected by a click, what the mask was before. So two of their model's methods that are not public are
+called, `_run_single_frame_inference` and `_encode_new_memory`: no public one gives an object's answer by itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +27,7 @@ from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts, PromptsLike
 from samovar.tracking import Snapshot
 from samovar.types import ObjectId
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam2 import saved
+from samovar_plugins.toolkit import SamSegmenter
 
 __all__ = ["MemoryTracker"]
 
@@ -34,6 +35,8 @@ _KEPT = 17  # frames: what attention to earlier masks (7) and to object pointers
 _MOST = 32.0  # logits of an earlier mask that is fed back, as in Meta's predictor
 _BOX = 2, 3  # labels of a box's corners among the points
 _TOP_LEFT, _BOTTOM_RIGHT = _BOX
+_KIND = "memory-1"
+_PARTS = ("cond_frame_outputs", "non_cond_frame_outputs")
 
 
 @dataclass
@@ -68,13 +71,12 @@ class MemoryTracker:
         encoder: SamSegmenter,
         cache: Cache | None = None,
         *,
-        dtype: torch.dtype,
         whole: bool = False,
     ) -> None:
         self._model, self._new_session, self._whole = model, session, whole
         self._encoder, self._cache = encoder, cache or Cache.open("off")
-        self._device, self._dtype = encoder.device, dtype
-        self._places = _places(model).to(self._device, dtype)
+        self._device, self._dtype = encoder.device, encoder.dtype
+        self._places = _places(model).to(self._device, self._dtype)
         self._session: Any = None
         self._frame: Image | None = None
         self._number = 0
@@ -147,11 +149,11 @@ class MemoryTracker:
             for one in self._objects
         ]
         memory = {one.place: self._session.output_dict_per_obj[one.place] for one in self._objects}
-        return saved.pack({"number": self._number, "name": frame.name, "objects": objects}, memory, frame.pixels)
+        return _pack({"number": self._number, "name": frame.name, "objects": objects}, memory, frame.pixels)
 
     def restore(self, snapshot: Snapshot) -> None:
         """See `samovar.tracking.Tracker.restore`."""
-        told, memory, pixels = saved.unpack(snapshot, self._device)
+        told, memory, pixels = _unpack(snapshot, self._device)
         frame = Image(pixels, name=told["name"])
         self._session = self._new_session(frame.height, frame.width)
         self._number, self._objects, self._logits, self._scores = told["number"], [], {}, {}
@@ -322,3 +324,48 @@ def _places(model: Any) -> Tensor:
     sine = type(model.memory_encoder.position_encoding)(model.hidden_dim // 2, normalize=True)
     encoded: Tensor = sine(torch.Size((1, model.hidden_dim, height, width)), "cpu", torch.float32)
     return encoded.flatten(2).permute(2, 0, 1)
+
+
+def _pack(told: dict[str, Any], memory: dict[int, Any], frame: NDArray[np.uint8]) -> Snapshot:
+    """The arrays.
+
+    Args:
+        told: whatever else is to be kept, as JSON takes it.
+        memory: place of an object → the session's outputs for it.
+        frame: the latest, H×W×3 uint8.
+    """
+    arrays: dict[str, NDArray[Any]] = {"frame": frame}
+    kinds: dict[str, str] = {}
+    for place, outputs in memory.items():
+        for part in _PARTS:
+            for number, out in outputs[part].items():
+                for name, value in out.items():
+                    key = f"{place}-{part}-{number}-{name}"
+                    kinds[key] = str(value.dtype).removeprefix("torch.")
+                    # NumPy has no bfloat16: its bits go as integers.
+                    plain = value.view(torch.int16) if value.dtype == torch.bfloat16 else value
+                    arrays[key] = plain.cpu().numpy()
+    arrays["state"] = np.array(json.dumps({"kind": _KIND, "kinds": kinds, **told}))
+    return arrays
+
+
+def _unpack(snapshot: Snapshot, device: str) -> tuple[dict[str, Any], dict[int, Any], NDArray[np.uint8]]:
+    """What `_pack` was given. Raises InputError for another tracker's snapshot."""
+    try:
+        told = json.loads(str(snapshot["state"]))
+        kind = told["kind"]
+    except (KeyError, TypeError, ValueError):
+        kind = "something else"
+    if kind != _KIND:
+        raise InputError(f"expected the snapshot of a {_KIND} tracker; got {kind}; track from the start instead")
+    memory: dict[int, Any] = {}
+    for key, kept in told["kinds"].items():
+        place, part, number, name = key.split("-")
+        outputs = memory.setdefault(int(place), {part: {} for part in _PARTS})
+        outputs[part].setdefault(int(number), {})[name] = _tensor(snapshot[key], kept, device)
+    return told, memory, snapshot["frame"]
+
+
+def _tensor(array: NDArray[Any], kind: str, device: str) -> Tensor:
+    tensor = torch.from_numpy(np.array(array))
+    return (tensor.view(torch.bfloat16) if kind == "bfloat16" else tensor).to(device)

@@ -1,26 +1,27 @@
 """Trackers with SAM 2's memory from the tensors of a checkpoint, on the encoder that images have.
 
-The networks are transformers'. Models that descend from SAM 2 differ in a few settings and in names, see `Family`.
+The networks are transformers'. Models that descend from SAM 2 differ in a few settings and in names, see `VideoFamily`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from samovar.cache import Cache
 from samovar.errors import MissingExtraError, WeightsError
-from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
-from samovar_plugins.sam2.video_names import renamed
+from samovar_plugins.sam2.plugin import convert_video_name
+from samovar_plugins.toolkit import SamSegmenter, convert_state_dict
 
-__all__ = ["Family", "canonical", "memory_tracker", "session_of", "with_weights"]
+if TYPE_CHECKING:
+    from samovar.cache import Cache
+
+__all__ = ["VideoFamily", "memory_tracker", "named", "session_of", "with_weights"]
 
 _POINTS = "sam_prompt_encoder.point_embeddings"
 
@@ -38,7 +39,7 @@ _LEAST = {
 
 
 @dataclass(frozen=True)
-class Family:
+class VideoFamily:
     """One of transformers' video models that are built as SAM 2's is. Without it, methods raise MissingExtraError.
 
     Attributes:
@@ -69,13 +70,11 @@ class Family:
         model.vision_encoder = None
         return model
 
-    def tracker(
-        self, tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None, dtype: torch.dtype
-    ) -> MemoryTracker:
+    def tracker(self, tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None) -> MemoryTracker:
         """A tracker from tensors under Meta's names. Raises WeightsError if one is missing, or of another shape."""
-        model = with_weights(self.model(encoder.side), tensors, self.rename, encoder.device, dtype)
-        session = session_of(self._named("modeling", "InferenceSession"), encoder.device, dtype)
-        return MemoryTracker(model, session, encoder, cache, dtype=dtype, whole=self.whole)
+        model = with_weights(self.model(encoder.side), tensors, self.rename, encoder)
+        session = session_of(self._named("modeling", "InferenceSession"), encoder)
+        return MemoryTracker(model, session, encoder, cache, whole=self.whole)
 
     def _named(self, part: str, name: str) -> Any:
         """One of transformers' classes."""
@@ -89,11 +88,12 @@ class Family:
 
 
 def memory_tracker(
-    tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None = None, *, dtype: torch.dtype
+    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: Cache | None = None
 ) -> MemoryTracker:
     """A tracker from the tensors of a checkpoint of SAM 2 or 2.1, under Meta's names or Hugging Face's.
 
     Args:
+        load: reads the tensors.
         encoder: the segmenter of the same weights, which encodes frames.
         cache: what frames are encoded through.
 
@@ -101,9 +101,9 @@ def memory_tracker(
         MissingExtraError: transformers is not installed.
         WeightsError: a tensor is missing, or of another shape.
     """
-    known = canonical(tensors, renamed)
-    family = Family("sam2_video", "Sam2Video", renamed, later="no_obj_embed_spatial" in known)
-    return family.tracker(known, encoder, cache, dtype)
+    known = named(load(), convert_video_name)
+    family = VideoFamily("sam2_video", "Sam2Video", convert_video_name, later="no_obj_embed_spatial" in known)
+    return family.tracker(known, encoder, cache)
 
 
 def _vision_config(side: int) -> dict[str, Any]:
@@ -116,9 +116,7 @@ def _vision_config(side: int) -> dict[str, Any]:
     }
 
 
-def with_weights(
-    model: Any, tensors: Mapping[str, Tensor], rename: Callable[[str], str], device: str, dtype: torch.dtype
-) -> Any:
+def with_weights(model: Any, tensors: Mapping[str, Tensor], rename: Callable[[str], str], encoder: SamSegmenter) -> Any:
     """One of transformers' video models without an encoder, with the tensors that `rename` of its names finds.
 
     Raises WeightsError if one is missing, or of another shape.
@@ -131,33 +129,32 @@ def with_weights(
             raise WeightsError(f"expected {rename(name)} of {'×'.join(map(str, wanted.shape))}; got {got}")
         state[name] = found
     model.load_state_dict(state)
-    return model.to(device=device, dtype=dtype).eval()
+    return model.to(device=encoder.device, dtype=encoder.dtype).eval()
 
 
-def session_of(kind: Any, device: str, dtype: torch.dtype) -> Callable[[int, int], Any]:
+def session_of(kind: Any, encoder: SamSegmenter) -> Callable[[int, int], Any]:
     """Makes empty sessions of one of transformers' kinds, for videos of a height and a width."""
-    return partial(_session, kind, device, dtype)
+    device = encoder.device
+
+    def session(height: int, width: int) -> Any:
+        return kind(
+            video_height=height,
+            video_width=width,
+            inference_device=device,
+            inference_state_device=device,
+            video_storage_device=device,
+            dtype=encoder.dtype,
+        )
+
+    return session
 
 
-def _session(kind: Any, device: str, dtype: torch.dtype, height: int, width: int) -> Any:
-    return kind(
-        video_height=height,
-        video_width=width,
-        inference_device=device,
-        inference_state_device=device,
-        video_storage_device=device,
-        dtype=dtype,
-    )
-
-
-def canonical(tensors: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
+def named(tensors: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
     """The tensors under Meta's names, but with those of the four kinds of points as one.
 
     Args:
         rename: from Hugging Face's names, which `tensors` may have.
     """
-    known = dict(tensors)
-    if any(name.startswith("vision_encoder.") for name in tensors):
-        known = {rename(name): tensor for name, tensor in tensors.items()}
+    known = convert_state_dict(tensors, rename)
     parts = [known[name] for kind in range(4) if (name := f"{_POINTS}.{kind}.weight") in known]
     return known | {f"{_POINTS}.weight": torch.cat(parts)} if parts else known

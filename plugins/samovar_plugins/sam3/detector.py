@@ -1,7 +1,12 @@
-"""SAM 3's detector: every instance of what words and example boxes describe. The networks are transformers' own."""
+"""SAM 3's detector: every instance of what words and example boxes describe.
+
+The networks are transformers' own, but for one that calls torchvision for a single function: `roi_align` (Mask R-CNN,
+2017) is two matrix products here, since bilinear samples average separately along rows and columns.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +17,8 @@ from torch import Tensor
 from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder, Sam3Model, Sam3VisionEncoderOutput
 
 from samovar.errors import PromptError, WeightsError
-from samovar_plugins.sam3.roi import roi_align
 
-__all__ = ["Detector", "Found", "Words", "load_model"]
+__all__ = ["Detector", "Found", "Words", "load_model", "roi_align"]
 
 KEPT = 0.3
 """Instances below this score are not reported, as published."""
@@ -121,9 +125,9 @@ class Detector:
         self._model = model
         self._words = words
 
-    def trunk(self, frames: Tensor) -> Tensor:
+    def trunk(self, images: Tensor) -> Tensor:
         """B×3×S×S pixels → B×D×h×w features."""
-        hidden: Tensor = self._model.vision_encoder.backbone(frames).last_hidden_state
+        hidden: Tensor = self._model.vision_encoder.backbone(images).last_hidden_state
         side = int(hidden.shape[1] ** 0.5)
         return hidden.transpose(1, 2).unflatten(2, (side, side))
 
@@ -148,3 +152,42 @@ class Detector:
         order = scores.argsort(descending=True, stable=True)
         order = order[scores[order] > KEPT]
         return Found(scores[order], out.pred_masks[0, order].float())
+
+
+def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Means of bilinear samples in the size×size cells of each box.
+
+    Args:
+        features: C×h×w.
+        boxes: N×4, x1 y1 x2 y2 in positions of the map, whose corners lie at the centres of positions.
+        size: cells along either side.
+
+    Returns:
+        N×C×size×size.
+    """
+    height, width = features.shape[-2:]
+    exact = features.float()
+    found = []
+    for x1, y1, x2, y2 in boxes.tolist():
+        rows = _weights(y1, max(y2 - y1, 1.0), size, height).to(features.device)
+        columns = _weights(x1, max(x2 - x1, 1.0), size, width).to(features.device)
+        found.append(rows @ exact @ columns.t())
+    return torch.stack(found).to(features.dtype)
+
+
+def _weights(start: float, length: float, cells: int, count: int) -> Tensor:
+    """cells×count: how much each of `count` positions adds to each cell of an interval."""
+    cell = length / cells
+    samples = math.ceil(cell)
+    steps = (torch.arange(cells * samples, dtype=torch.float64) + 0.5) * (cell / samples)
+    at = steps + start
+    inside = (at >= -1) & (at <= count)
+    at = at.clamp(0, count - 1)
+    low = at.floor().clamp(max=count - 1).long()
+    high = (low + 1).clamp(max=count - 1)
+    part = at - low
+    weights = torch.zeros(len(at), count, dtype=torch.float64)
+    rows = torch.arange(len(at))
+    weights.index_put_((rows, low), (1 - part) * inside, accumulate=True)
+    weights.index_put_((rows, high), part * inside, accumulate=True)
+    return weights.unflatten(0, (cells, samples)).mean(1).float()

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from samovar.cache import Cache
 from samovar.embedding import Embedding
+from samovar.fingerprint import Fingerprint
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
 from samovar.tracking import Tracker
 from samovar.types import Kind
-from samovar_plugins.sam.enlarge import direct
-from samovar_plugins.sam.outlines import outline
-from samovar_plugins.sam.segmenter import SamSegmenter
 from samovar_plugins.sam3.detector import Detector
+from samovar_plugins.toolkit import Interpolation, SamSegmenter, direct, outline
 
 __all__ = ["Sam3Segmenter"]
 
@@ -50,7 +49,7 @@ class Sam3Segmenter:
         self._last: tuple[weakref.ref[Embedding], Any] | None = None
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Identifies weights, configuration, preprocessing and dtype."""
         return self.visual.fingerprint
 
@@ -97,7 +96,7 @@ class Sam3Segmenter:
         (masks,) = self.visual.decode([embedding], [Prompts.of([rows[i] for i in shown])], options)
         parts = [masks.replace(prompt_index=np.array(shown, np.int64)[masks.prompt_index])]
         parts += [self._instances(embedding, rows[i], options, i) for i in named]
-        # Parts without masks have no columns either, and would cost the others theirs.
+        # SamComponents without masks have no columns either, and would cost the others theirs.
         masks = Masks.concat([part for part in parts if len(part)] or parts[:1])
         return masks[np.argsort(masks.prompt_index, kind="stable")]
 
@@ -113,13 +112,13 @@ class Sam3Segmenter:
         if not len(logits):
             return Masks.empty(width, height)
         # The published post-processing enlarges probabilities, not logits.
-        enlargement = direct((logits.shape[1], logits.shape[2]), (height, width))
-        outlines = outline(shares, enlargement, _probability(options.mask_threshold))
+        interpolation = direct((logits.shape[1], logits.shape[2]), (height, width))
+        outlines = outline(shares, interpolation, _probability(options.mask_threshold))
         return Masks.from_runs(outlines.counts, outlines.offsets, width, height).replace(
             scores=found.scores.cpu().numpy(),
             prompt_index=np.full(len(logits), index),
             logits=logits if options.logits else None,
-            stability=None if options.stability_offset is None else _stability(shares, enlargement, options),
+            stability=None if options.stability_offset is None else _stability(shares, interpolation, options),
         )
 
     def _example(self, embedding: Embedding, prompt: Prompt) -> NDArray[np.float32] | None:
@@ -149,8 +148,10 @@ def _probability(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-def _stability(shares: NDArray[np.float32], enlargement: Any, options: DecodeOptions) -> NDArray[np.float32]:
+def _stability(
+    shares: NDArray[np.float32], interpolation: Interpolation, options: DecodeOptions
+) -> NDArray[np.float32]:
     """IoU of each mask at the higher threshold with that at the lower one."""
     offset, middle = options.stability_offset or 0.0, options.mask_threshold
-    inner, outer = (outline(shares, enlargement, _probability(middle + by)).areas for by in (offset, -offset))
+    inner, outer = (outline(shares, interpolation, _probability(middle + by)).areas for by in (offset, -offset))
     return np.asarray(inner / np.maximum(outer, 1), np.float32)

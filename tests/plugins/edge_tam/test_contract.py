@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import torch
 
 from samovar.testing import SegmenterTests
-from samovar_plugins.edge_tam.loading import assemble
-from samovar_plugins.sam.loading import fingerprint
-from samovar_plugins.sam.segmenter import SamSegmenter
-from tests.plugins.edge_tam.weights import random_weights, tiny
-from tests.plugins.sam.weights import two_seeds
+from samovar_plugins.toolkit import SamSegmenter
+from tests.plugins.edge_tam.weights import random_weights, tiny, tiny_of
+from tests.plugins.sam.weights import saved, two_seeds
 
 
 class TestEdgeTam(SegmenterTests):
@@ -27,7 +24,4 @@ class TestEdgeTam(SegmenterTests):
         return tiny()
 
     def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
-        tensors = two_seeds(random_weights, encoder, decoder)
-        torch.save(tensors, path)
-        mark = fingerprint("edge-tam", path, torch.float32)
-        return assemble(tensors, fingerprint=mark, device="cpu", dtype=torch.float32, frame=64)
+        return tiny_of(saved(path, two_seeds(random_weights, encoder, decoder)))

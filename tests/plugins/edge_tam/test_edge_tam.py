@@ -12,11 +12,10 @@ from torch.nn import functional
 import samovar
 from samovar.errors import WeightsError
 from samovar.plugins import identify_weights, list_segmenters
-from samovar_plugins.edge_tam.catalogue import NAME, recognise
-from samovar_plugins.edge_tam.loading import load_edge_tam
-from samovar_plugins.edge_tam.names import canonical
+from samovar_plugins.edge_tam.plugin import FAMILY, NAME, convert, detect
 from samovar_plugins.edge_tam.rep_vit import RepVit
-from samovar_plugins.sam.layers import State
+from samovar_plugins.sam2.plugin import FAMILY as SAM2
+from samovar_plugins.toolkit import Detected, StateDict
 from tests.plugins.edge_tam.weights import PUBLISHED, TINY, TOP, random_weights, shapes
 
 
@@ -68,7 +67,7 @@ def test_the_merged_encoder_equals_the_published_branches() -> None:
         for index in range(count):
             x = block(weights, f"{TOP}.stages_{stage}.blocks.{index}", x)
         expected.append(x.permute(0, 2, 3, 1))
-    got = RepVit(State(weights).at(TOP), 64)(frames)
+    got = RepVit(StateDict(weights).at(TOP), 64)(frames)
     assert [map_.shape[1] for map_ in got] == [16, 8, 4, 2]
     for ours, theirs in zip(got, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max()))
@@ -81,7 +80,7 @@ def test_a_checkpoint_of_meta_is_recognised_by_its_path_alone(edgetam: Path) -> 
 
 @pytest.mark.slow
 def test_a_full_size_checkpoint_answers(edgetam: Path, photo: Path) -> None:
-    model = load_edge_tam(NAME, weights=str(edgetam), device="cpu", dtype="auto")
+    model = FAMILY.load(NAME, weights=str(edgetam), device="cpu", dtype="auto")
     (embedding,) = model.encode([samovar.Image(photo)])
     (spec,) = [spec for spec in list_segmenters() if spec.name == NAME]
     assert embedding.nbytes == spec.embedding_bytes
@@ -89,21 +88,22 @@ def test_a_full_size_checkpoint_answers(edgetam: Path, photo: Path) -> None:
 
 def test_the_names_of_hugging_face_are_understood() -> None:
     name = "vision_encoder.backbone.timm_model.stages_0.blocks.0.se.fc1.weight"
-    assert canonical({name: 0}) == {f"{TOP}.stages_0.blocks.0.se.fc1.weight": 0}
+    assert convert({name: 0}) == {f"{TOP}.stages_0.blocks.0.se.fc1.weight": 0}
 
 
 def test_other_sizes_are_described_and_refused(tmp_path: Path) -> None:
-    assert recognise(shapes()) == (None, "an EdgeTAM with an encoder of 8 channels")
+    assert detect(shapes()) == Detected("an EdgeTAM with an encoder of 8 channels")
     torch.save(random_weights(), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="looks like an EdgeTAM with an encoder of 8 channels; expected weights of"):
-        load_edge_tam(NAME, weights=str(tmp_path / "w.pt"), device="cpu", dtype="auto")
+        FAMILY.load(NAME, weights=str(tmp_path / "w.pt"), device="cpu", dtype="auto")
 
 
 def test_sam_2_says_what_it_is_given(edgetam: Path) -> None:
-    from samovar_plugins.sam2.loading import load_sam2
 
-    with pytest.raises(WeightsError, match=r"looks like an EdgeTAM checkpoint; expected weights of sam2\.1-tiny"):
-        load_sam2("sam2.1-tiny", weights=str(edgetam), device="cpu", dtype="auto")
+    with pytest.raises(
+        WeightsError, match=r"looks like edge-tam; expected weights of sam2\.1-tiny; load it as 'edge-tam'"
+    ):
+        SAM2.load("sam2.1-tiny", weights=str(edgetam), device="cpu", dtype="auto")
 
 
 def test_a_truncated_file_is_named_with_what_it_looks_like(edgetam: Path, tmp_path: Path) -> None:

@@ -22,11 +22,10 @@ from samovar import Image, Prompt
 from samovar.errors import WeightsError
 from samovar.testing import TrackerTests
 from samovar.tracking import Tracker, VideoSegmenter
-from samovar_plugins.edge_tam.loading import assemble, with_memory
-from samovar_plugins.edge_tam.memory import FAMILY, memory_tracker, renamed
+from samovar_plugins.edge_tam.rep_vit import VIDEO, convert_memory_name, memory_tracker
 from samovar_plugins.sam2.memory import MemoryTracker
-from samovar_plugins.sam2.with_memory import WithMemory
-from tests.plugins.edge_tam.weights import PUBLISHED, random_weights
+from samovar_plugins.toolkit import SamVideoSegmenter
+from tests.plugins.edge_tam.weights import PUBLISHED, random_weights, tiny_of
 
 SIDE = 256
 
@@ -35,7 +34,7 @@ SIDE = 256
 def tensors() -> dict[str, Tensor]:
     """A whole checkpoint under Meta's names."""
     torch.manual_seed(2)
-    found = {renamed(name): tensor for name, tensor in FAMILY.model(SIDE).state_dict().items()}
+    found = {convert_memory_name(name): tensor for name, tensor in VIDEO.model(SIDE).state_dict().items()}
     for name, tensor in found.items():
         if tensor.ndim >= 2 and "norm" not in name:  # masks of fresh weights are all alike
             found[name] = tensor + 0.02 * torch.randn_like(tensor)
@@ -46,22 +45,21 @@ def tensors() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def sam(tensors: dict[str, Tensor]) -> WithMemory:
-    segmenter = assemble(tensors, fingerprint="edge-tam", device="cpu", dtype=torch.float32, frame=SIDE)
-    return with_memory(segmenter, lambda: tensors, torch.float32)
+def sam(tensors: dict[str, Tensor]) -> SamVideoSegmenter:
+    return tiny_of(tensors, SIDE)
 
 
 class TestMemory(TrackerTests):
     @pytest.fixture
-    def new_tracker(self, sam: WithMemory) -> Callable[[], Tracker]:
+    def new_tracker(self, sam: SamVideoSegmenter) -> Callable[[], Tracker]:
         return sam.tracker
 
 
-def test_it_is_a_segmenter_with_memory(sam: WithMemory) -> None:
+def test_it_is_a_segmenter_with_memory(sam: SamVideoSegmenter) -> None:
     assert isinstance(sam, VideoSegmenter)
 
 
-def test_masks_are_those_of_the_published_tracker(sam: WithMemory) -> None:
+def test_masks_are_those_of_the_published_tracker(sam: SamVideoSegmenter) -> None:
     ours = sam.tracker()
     assert isinstance(ours, MemoryTracker)
     theirs: Any = ours._model
@@ -87,7 +85,7 @@ def test_masks_are_those_of_the_published_tracker(sam: WithMemory) -> None:
         assert np.abs(ours.logits()[1] - expected).max() <= 1e-3, number
 
 
-def test_a_missing_tensor_is_named(tensors: dict[str, Tensor], sam: WithMemory) -> None:
+def test_a_missing_tensor_is_named(tensors: dict[str, Tensor], sam: SamVideoSegmenter) -> None:
     torn = {name: tensor for name, tensor in tensors.items() if name != "spatial_perceiver.latents"}
     with pytest.raises(WeightsError, match=r"expected spatial_perceiver\.latents of 256×64; got nothing"):
-        memory_tracker(torn, sam.segmenter, dtype=torch.float32)
+        memory_tracker(lambda: torn, sam)

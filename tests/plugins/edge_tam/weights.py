@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
-import torch
 from torch import Tensor
 
-from samovar_plugins.edge_tam.loading import assemble
-from samovar_plugins.sam.checkpoint import Shape
-from samovar_plugins.sam.segmenter import SamSegmenter
+from samovar_plugins.edge_tam.plugin import build_edge_tam
+from samovar_plugins.toolkit import SamSegmenter, Shape, assemble
 from tests.plugins.sam2.weights import head_shapes, structured
 
-__all__ = ["PUBLISHED", "random_weights", "shapes", "tiny"]
+__all__ = ["PUBLISHED", "random_weights", "shapes", "tiny", "tiny_of"]
 
 TOP = "image_encoder.trunk.body"
 TINY = (8, (1, 1, 2, 1))
@@ -68,7 +66,14 @@ def random_weights(
     return structured(shapes(size, channels, mlp), seed)
 
 
+def tiny_of(weights: dict[str, Tensor], image_size: int = 64) -> SamSegmenter:
+    """A segmenter of such weights, of that size."""
+    made = assemble("edge-tam", partial(build_edge_tam, image_size=image_size), weights)
+    assert isinstance(made, SamSegmenter)
+    return made
+
+
 @cache
 def tiny() -> SamSegmenter:
     """A segmenter with random weights."""
-    return assemble(random_weights(), fingerprint="tiny edge-tam", device="cpu", dtype=torch.float32, frame=64)
+    return tiny_of(random_weights())

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-import torch
+from torch import Tensor
 
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.networks import build
-from samovar_plugins.sam.segmenter import SamSegmenter
+from samovar_plugins.sam.plugin import Kind, build_sam
+from samovar_plugins.toolkit import SamSegmenter, assemble
 from tests.plugins.sam.weights import TINY, Sizes, random_weights
 
-__all__ = ["FAMILIES", "tiny"]
+__all__ = ["FAMILIES", "tiny", "tiny_of"]
 
-FAMILIES: tuple[Family, ...] = ("sam", "sam-hq", "mobile-sam", "sam-hq-tiny", "efficient-sam")
+FAMILIES: tuple[Kind, ...] = ("sam", "sam-hq", "mobile-sam", "sam-hq-tiny", "efficient-sam")
 
 
 @cache
-def tiny(family: Family, sizes: Sizes = TINY) -> SamSegmenter:
-    """A segmenter of the family with random weights of the given sizes."""
-    with torch.inference_mode():
-        parts = build(family, State(random_weights(family, sizes)), sizes.frame)
-    return SamSegmenter(parts, fingerprint=f"tiny {family}", device="cpu", dtype=torch.float32)
+def tiny(kind: Kind, sizes: Sizes = TINY) -> SamSegmenter:
+    """A segmenter of that kind with random weights of the given sizes."""
+    return tiny_of(kind, random_weights(kind, sizes), sizes.frame)
+
+
+def tiny_of(kind: Kind, weights: dict[str, Tensor], image_size: int = TINY.frame, **options: Any) -> SamSegmenter:
+    """A segmenter of weights; `options` are those of `assemble`."""
+    made = assemble(kind, lambda given: build_sam(kind, given.state, image_size), weights, **options)
+    assert isinstance(made, SamSegmenter)
+    return made

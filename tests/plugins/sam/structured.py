@@ -12,12 +12,8 @@ from torch.nn import functional
 
 from samovar.prompts import Prompts
 from samovar.testing.scenes import scene
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.networks import build
-from samovar_plugins.sam.prompts import group_prompts
-from samovar_plugins.sam.segmenter import Parts
-from samovar_plugins.sam.upscale import Upscaler
+from samovar_plugins.sam.plugin import Kind, build_sam
+from samovar_plugins.toolkit import SamComponents, StateDict, Upscaler, group_prompts
 from tests.plugins.sam.weights import Sizes, random_weights
 
 __all__ = ["object_like", "roughness", "structured_weights"]
@@ -27,7 +23,7 @@ HIGH_QUALITY = 0.2
 """What the vector of SAM-HQ's own token is multiplied by: its features vary five times as much as SAM's."""
 
 
-def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: bool = False) -> dict[str, Tensor]:
+def structured_weights(family: Kind, sizes: Sizes, seed: int = 0, *, objects: bool = False) -> dict[str, Tensor]:
     """`random_weights`, or `object_like` ones, whose mask-making vectors are orthogonal to the mean features.
 
     Random features have a mean far larger than their variation over the image, so that random masks are all or
@@ -47,12 +43,12 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: 
     Upscaler.features = watch  # type: ignore[method-assign,assignment]
     try:
         with torch.inference_mode():
-            parts = build(family, State(weights), sizes.frame)
+            parts = build_sam(family, StateDict(weights), sizes.frame)
             picture = scene(640, 480)
-            tensors = {name: tensor[0] for name, tensor in parts.encoder(parts.frame.pixels(picture)[None]).items()}
+            tensors = {name: tensor[0] for name, tensor in parts.encoder(parts.resize.pixels(picture)[None]).items()}
             corners = np.random.default_rng(seed).uniform(0, 1, (PROMPTS, 2, 2)) * [640, 480]
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-            (group,) = group_prompts(Prompts.from_boxes(boxes), parts.frame.scale(640, 480))
+            (group,) = group_prompts(Prompts.from_boxes(boxes), parts.resize.scale(640, 480))
             tokens = parts.prompts.tokens(group)
             _decoded(parts, tensors, tokens)
     finally:
@@ -65,15 +61,15 @@ def structured_weights(family: Family, sizes: Sizes, seed: int = 0, *, objects: 
         weights[weight] = weights[weight] - common.T @ (common @ weights[weight])
         weights[bias] = weights[bias] - common.T @ (common @ weights[bias])
     if family in ("sam-hq", "sam-hq-tiny"):
-        _balance(weights, lambda trial: _decoded(build(family, State(trial), sizes.frame), tensors, tokens[:8]))
+        _balance(weights, lambda trial: _decoded(build_sam(family, StateDict(trial), sizes.frame), tensors, tokens[:8]))
     return weights
 
 
-def _decoded(parts: Parts, tensors: dict[str, Tensor], tokens: Tensor) -> Tensor:
+def _decoded(parts: SamComponents, tensors: dict[str, Tensor], tokens: Tensor) -> Tensor:
     """One mask's logits a prompt."""
     with torch.inference_mode():
-        shared = parts.decoder.share(tensors, None, many=False)
-        return parts.decoder(shared, tokens, several=False, best=False).logits
+        shared = parts.decoder.share(tensors, None, many_prompts=False)
+        return parts.decoder(shared, tokens, multimask_output=False, best_only=False).logits
 
 
 def _balance(weights: dict[str, Tensor], logits: Callable[[dict[str, Tensor]], Tensor]) -> None:

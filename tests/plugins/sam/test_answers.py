@@ -13,10 +13,10 @@ from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
 from samovar.testing.scenes import scene
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.prompts import group_prompts
-from samovar_plugins.sam.segmenter import SamSegmenter
-from tests.plugins.sam.models import FAMILIES, tiny
+from samovar_plugins.sam.plugin import Kind
+from samovar_plugins.toolkit import SamSegmenter, group_prompts
+from tests.plugins.sam.models import FAMILIES, tiny, tiny_of
+from tests.plugins.sam.weights import random_weights
 
 ONE, THREE = DecodeOptions(logits=True), DecodeOptions(multimask=True, logits=True)
 CLICK = Prompt(points=[(30, 20)])
@@ -31,7 +31,7 @@ def answer(model: SamSegmenter, *prompts: Prompt, options: DecodeOptions = ONE) 
 
 
 @pytest.mark.parametrize("family", ["sam", "mobile-sam", "efficient-sam"])
-def test_a_single_click_is_answered_with_the_best_of_three(family: Family) -> None:
+def test_a_single_click_is_answered_with_the_best_of_three(family: Kind) -> None:
     model = tiny(family)
     one, three = answer(model, CLICK), answer(model, CLICK, options=THREE)
     assert len(three) == 3
@@ -58,12 +58,12 @@ def test_other_prompts_are_answered_with_the_mask_made_for_them(prompt: Prompt) 
 
 
 @pytest.mark.parametrize("family", ["sam-hq", "sam-hq-tiny"])
-def test_sam_hq_gives_one_mask_a_prompt(family: Family) -> None:
+def test_sam_hq_gives_one_mask_a_prompt(family: Kind) -> None:
     assert len(answer(tiny(family), CLICK, Prompt(box=(5, 5, 50, 40)), options=THREE)) == 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_prompts_of_different_lengths_do_not_change_each_other(family: Family) -> None:
+def test_prompts_of_different_lengths_do_not_change_each_other(family: Kind) -> None:
     model = tiny(family)
     prompts = [
         CLICK,
@@ -126,7 +126,7 @@ def test_five_thousand_prompts_are_answered_in_order() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2000, 20), (3, 900)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_images_of_extreme_shapes_are_taken(family: Family, size: tuple[int, int]) -> None:
+def test_images_of_extreme_shapes_are_taken(family: Kind, size: tuple[int, int]) -> None:
     model = tiny(family)
     image = scene(*size)
     (masks,) = model.decode([embedded(model, image)], [Prompts.of(Prompt(box=(0, 0, *size)))], DecodeOptions())
@@ -143,11 +143,8 @@ def test_coordinates_are_scaled_in_double_precision_and_rounded_once() -> None:
 
 
 def test_bfloat16_gives_nearly_the_same_logits() -> None:
-    from samovar_plugins.sam.loading import assemble
-    from tests.plugins.sam.weights import random_weights
-
     exact = tiny("sam")
-    rounded = assemble("sam", random_weights("sam"), fingerprint="half", device="cpu", dtype=torch.bfloat16)
+    rounded = tiny_of("sam", random_weights("sam"), dtype=torch.bfloat16)
     ours = rounded.decode([embedded(rounded)], [Prompts.of(Prompt(box=(5, 5, 50, 40)))], ONE)[0]
     theirs = answer(exact, Prompt(box=(5, 5, 50, 40)))
     assert ours.logits is not None

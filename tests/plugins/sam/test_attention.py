@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from samovar_plugins.sam.attention import Attention, SharedKeys
-from samovar_plugins.sam.layers import State
+from samovar_plugins.toolkit import StateDict
+from samovar_plugins.toolkit.attention import Attention, SharedProjections
 
 HEADS, CHANNELS, INNER, POSITIONS = 4, 32, 16, 50
 
@@ -20,7 +20,7 @@ def layer(seed: int = 0) -> Attention:
         weights[f"{name}_proj.bias"] = torch.randn(INNER, generator=generator)
     weights["out_proj.weight"] = torch.randn(CHANNELS, INNER, generator=generator)
     weights["out_proj.bias"] = torch.randn(CHANNELS, generator=generator)
-    return Attention.of(State(weights, dtype=torch.float64), HEADS)
+    return Attention.of(StateDict(weights, dtype=torch.float64), HEADS)
 
 
 def textbook(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def test_the_shared_side_serves_every_prompt_of_the_image(tokens: int) -> None:
     read, write = layer(1), layer(2)
     image, positioned, asked, values = inputs(tokens)
     one, placed = image[0], positioned[0]
-    shared = SharedKeys(*read.share_read(placed, one), write.share_write(placed))
+    shared = SharedProjections(*read.share_read(placed, one), write.share_write(placed))
     same, same_placed = one.expand(3, -1, -1), placed.expand(3, -1, -1)
     torch.testing.assert_close(
         read.read_shared(asked, shared), textbook(read, asked, same_placed, same), rtol=1e-10, atol=1e-10

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from samovar.cli.main import main
-from samovar_plugins.sam2.catalogue import MODELS
+from samovar_plugins.sam2.plugin import MODELS
 from tests.plugins.edge_tam.weights import PUBLISHED
 from tests.plugins.edge_tam.weights import random_weights as edge_weights
 from tests.plugins.sam.golden_cases import SIZES

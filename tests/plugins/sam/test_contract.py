@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import torch
 
 from samovar.testing import SegmenterTests
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.loading import fingerprint
-from samovar_plugins.sam.networks import build
-from samovar_plugins.sam.segmenter import SamSegmenter
-from tests.plugins.sam.models import tiny
-from tests.plugins.sam.weights import TINY, random_weights, two_seeds
+from samovar_plugins.sam.plugin import Kind
+from samovar_plugins.toolkit import SamSegmenter
+from tests.plugins.sam.models import tiny, tiny_of
+from tests.plugins.sam.weights import random_weights, saved, two_seeds
 
 
 class FamilyTests(SegmenterTests):
-    family: ClassVar[Family]
+    family: ClassVar[Kind]
 
     # A product of matrices rounds differently when it has more rows, so a chunk of prompts differs from one alone in
     # the last bit, and a mask of random weights in the odd pixel.
@@ -32,12 +28,8 @@ class FamilyTests(SegmenterTests):
         return tiny(self.family)
 
     def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
-        tensors = two_seeds(partial(random_weights, self.family), encoder, decoder)
-        torch.save(tensors, path)
-        with torch.inference_mode():
-            parts = build(self.family, State(tensors), TINY.frame)
-        mark = fingerprint(self.family, path, torch.float32)
-        return SamSegmenter(parts, fingerprint=mark, device="cpu", dtype=torch.float32)
+        weights = two_seeds(partial(random_weights, self.family), encoder, decoder)
+        return tiny_of(self.family, saved(path, weights))
 
 
 class TestSam(FamilyTests):

@@ -14,14 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from samovar import Image, Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.loading import assemble
-from samovar_plugins.sam.networks import build
-from samovar_plugins.sam.replay import Replayed
-from samovar_plugins.sam.segmenter import Parts, SamSegmenter
-from samovar_plugins.sam2.networks import build as build_sam2
-from tests.plugins.sam.models import FAMILIES
+from samovar_plugins.sam.plugin import Kind, build_sam
+from samovar_plugins.sam2.decoder import build_sam2
+from samovar_plugins.toolkit import SamComponents, SamSegmenter, StateDict
+from samovar_plugins.toolkit.segmenter import CudaGraphEncoder
+from tests.plugins.sam.models import FAMILIES, tiny_of
 from tests.plugins.sam.weights import TINY, random_weights
 from tests.plugins.sam2.weights import TINY as TINY2
 from tests.plugins.sam2.weights import random_weights as random_weights2
@@ -46,11 +43,11 @@ class Waits(TorchDispatchMode):  # type: ignore[misc]
         return out
 
 
-def on_meta(family: Family | str) -> Parts:
+def on_meta(family: Kind | str) -> SamComponents:
     with torch.inference_mode():
         if family == "sam2":
-            return build_sam2(TINY2.layout, State(random_weights2(), "meta", torch.bfloat16), TINY2.frame)
-        return build(family, State(random_weights(family), "meta", torch.bfloat16), TINY.frame)  # type: ignore[arg-type]
+            return build_sam2(TINY2.layout, StateDict(random_weights2(), "meta", torch.bfloat16), TINY2.frame)
+        return build_sam(family, StateDict(random_weights(family), "meta", torch.bfloat16), TINY.frame)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "sam2"])
@@ -59,10 +56,10 @@ def test_neither_network_makes_a_device_and_its_host_wait_for_each_other(family:
     count = 6 if family == "efficient-sam" else 3
     with torch.inference_mode(), Waits() as waits:
         found = parts.encoder(torch.empty(2, 3, 64, 64, device="meta", dtype=torch.bfloat16))
-        shared = parts.decoder.share({name: tensor[0] for name, tensor in found.items()}, None, many=False)
-        for several, best in ((False, False), (False, True), (True, True), (True, False)):
+        shared = parts.decoder.share({name: tensor[0] for name, tensor in found.items()}, None, many_prompts=False)
+        for multimask_output, best in ((False, False), (False, True), (True, True), (True, False)):
             tokens = torch.empty(5, count, 32, device="meta")
-            answer = parts.decoder(shared, tokens, several=several, best=best)
+            answer = parts.decoder(shared, tokens, multimask_output=multimask_output, best_only=best)
             assert answer.logits.shape[0] == 5
     assert not waits.found
 
@@ -86,10 +83,7 @@ class Refusing:
 
 def both(dtype: torch.dtype) -> tuple[SamSegmenter, SamSegmenter]:
     weights = random_weights("sam")
-    return (
-        assemble("sam", weights, fingerprint="one", device="cpu", dtype=dtype),
-        assemble("sam", weights, fingerprint="one", device="cuda", dtype=dtype),
-    )
+    return tiny_of("sam", weights, dtype=dtype), tiny_of("sam", weights, device="cuda", dtype=dtype)
 
 
 @pytest.mark.gpu
@@ -112,9 +106,9 @@ def test_answers_on_a_gpu_are_those_on_a_cpu(photo: Path) -> None:
 @without_gpu
 def test_a_replayed_encoder_gives_each_thread_its_own_images_embedding() -> None:
     _, segmenter = both(torch.bfloat16)
-    plain = segmenter._parts.encoder
+    plain = segmenter.components.encoder
     frames = torch.randn(16, 1, 3, 64, 64, device="cuda", dtype=torch.bfloat16)
-    replayed = Replayed(plain)
+    replayed = CudaGraphEncoder(plain)
     with torch.inference_mode():
         expected = [plain(frame)["image"] for frame in frames]
 
@@ -134,7 +128,7 @@ def test_a_replayed_encoder_gives_each_thread_its_own_images_embedding() -> None
 @without_gpu
 def test_an_encoder_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     frames = torch.ones(1, 3, 64, 64, device="cuda")
-    replayed = Replayed(Refusing())
+    replayed = CudaGraphEncoder(Refusing())
     for _ in range(2):
         assert float(replayed(frames)["image"][0, 0, 0, 0]) == 3 * 64 * 64
     assert [record.levelname for record in caplog.records] == ["WARNING"]

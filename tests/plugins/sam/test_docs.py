@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from samovar_plugins.sam.catalogue import MODELS, Model
+from samovar_plugins.sam.plugin import MODELS, Model
 from tests.conftest import ROOT
 
 ROWS = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8").splitlines()

@@ -12,7 +12,7 @@ import torch
 import samovar
 from samovar import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.catalogue import MODELS
+from samovar_plugins.sam.plugin import MODELS
 from tests.plugins.sam.golden_cases import FOLDER, SAMPLE, SIZES, cases
 from tests.plugins.sam.structured import structured_weights
 
@@ -20,7 +20,7 @@ from tests.plugins.sam.structured import structured_weights
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.npz")))
 def test_full_size_answers_are_those_of_the_published_code(name: str, tmp_path: Path) -> None:
-    family = next(model.family for model in MODELS if model.name == name)
+    family = next(model.kind for model in MODELS if model.name == name)
     nested = structured_weights(family, SIZES[name])
     path = tmp_path / "weights.pt"
     torch.save({"model": nested} if family == "efficient-sam" else nested, path)

@@ -14,8 +14,7 @@ import torch
 import samovar
 from samovar.errors import DeviceError, WeightsError
 from samovar.plugins import list_segmenters
-from samovar_plugins.sam.catalogue import MODELS
-from samovar_plugins.sam.loading import load_sam
+from samovar_plugins.sam.plugin import FAMILY, MODELS
 from tests.plugins.sam.weights import MOBILE, random_weights
 
 
@@ -28,7 +27,7 @@ def mobile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(name: str, path: Path, device: str = "cpu", dtype: str = "auto") -> object:
-    return load_sam(name, weights=str(path), device=device, dtype=dtype)
+    return FAMILY.load(name, weights=str(path), device=device, dtype=dtype)
 
 
 @pytest.mark.slow
@@ -47,10 +46,10 @@ def test_the_fingerprint_covers_weights_and_dtype(mobile: Path, tmp_path: Path) 
     copy = tmp_path / "copy.pt"
     copy.write_bytes(mobile.read_bytes())
     marks = [
-        load_sam("mobile-sam", weights=str(path), device="cpu", dtype="auto").fingerprint
+        FAMILY.load("mobile-sam", weights=str(path), device="cpu", dtype="auto").fingerprint
         for path in (mobile, copy, other)
     ]
-    half = load_sam("mobile-sam", weights=str(mobile), device="cpu", dtype="bfloat16").fingerprint
+    half = FAMILY.load("mobile-sam", weights=str(mobile), device="cpu", dtype="bfloat16").fingerprint
     assert marks[0] == marks[1]
     assert len({*marks, half}) == 3
 
@@ -58,26 +57,6 @@ def test_the_fingerprint_covers_weights_and_dtype(mobile: Path, tmp_path: Path) 
 def one_line(error: BaseException) -> str:
     assert len(str(error).splitlines()) == 1
     return str(error)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_takes_the_fingerprint_too(tmp_path: Path) -> None:
-    """A pool of threads that the parent has used is not there in the child, which would wait for it for ever."""
-    path = tmp_path / "w.pth"
-    path.write_bytes(bytes(8 << 20))
-    program = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from samovar_plugins.sam.loading import fingerprint
-before = fingerprint("sam", Path(sys.argv[1]), torch.float32)
-child = os.fork()
-if child == 0:
-    signal.alarm(60)
-    os._exit(fingerprint("sam", Path(sys.argv[1]), torch.float32) != before)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
 
 
 def test_weights_of_another_architecture_are_named(mobile: Path) -> None:
@@ -136,7 +115,7 @@ def test_cuda_where_there_is_none_is_refused(mobile: Path) -> None:
 
 def test_weights_that_are_not_there_are_refused() -> None:
     with pytest.raises(WeightsError) as caught:
-        load_sam("mobile-sam", weights="./nowhere.pt", device="cpu", dtype="auto")
+        FAMILY.load("mobile-sam", weights="./nowhere.pt", device="cpu", dtype="auto")
     assert "no weights at './nowhere.pt'" in one_line(caught.value)
 
 
@@ -165,12 +144,12 @@ def test_listing_models_and_recognising_a_checkpoint_imports_no_torch(mobile: Pa
         f"from samovar.plugins import identify_weights; assert identify_weights({str(mobile)!r}) == 'mobile-sam'"
     )
     assert imported(f"{listed}; {recognised}") == set()
-    assert "torch" in imported("import samovar_plugins.sam.segmenter"), "this test cannot tell"
+    assert "torch" in imported("from samovar_plugins.toolkit import SamSegmenter"), "this test cannot tell"
 
 
 def test_the_embedding_is_as_large_as_the_spec_says(mobile: Path, photo: Path) -> None:
     spec = next(spec for spec in list_segmenters() if spec.name == "mobile-sam")
-    (embedding,) = load_sam("mobile-sam", weights=str(mobile), device="cpu", dtype="auto").encode(
+    (embedding,) = FAMILY.load("mobile-sam", weights=str(mobile), device="cpu", dtype="auto").encode(
         [samovar.Image(photo)]
     )
     assert embedding.nbytes == spec.embedding_bytes

@@ -18,9 +18,8 @@ from pycocotools import mask as coco
 from torch.nn import functional
 
 from samovar.masks import Masks
-from samovar_plugins.sam.encoding import LongestSide
-from samovar_plugins.sam.enlarge import Axis, Enlargement, direct, through_frame
-from samovar_plugins.sam.outlines import FEW, Outlines, _outline, outline, stability
+from samovar_plugins.toolkit import Axis, Interpolation, ResizeLongestSide, direct, through_square
+from samovar_plugins.toolkit.outlines import FEW, Outlines, _outline, outline, stability
 
 FRAME = 1024
 
@@ -35,7 +34,7 @@ def smooth(count: int, side: int, seed: int, scale: float) -> NDArray[np.float32
 
 def published(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """As SAM enlarges them: to the frame, cut to the image's part of it, to the image."""
-    rows, columns = LongestSide(FRAME).used(size[1], size[0])
+    rows, columns = ResizeLongestSide(FRAME).used(size[1], size[0])
     framed = functional.interpolate(
         torch.from_numpy(logits)[None], (FRAME, FRAME), mode="bilinear", align_corners=False
     )
@@ -71,8 +70,8 @@ def assert_same(outlines: Outlines, enlarged: NDArray[np.float32]) -> None:
         assert (doubtful | (masks == (enlarged > 0))).all()
 
 
-def sams(side: int, size: tuple[int, int]) -> Enlargement:
-    return through_frame((side, side), FRAME, LongestSide(FRAME).used(size[1], size[0]), size)
+def sams(side: int, size: tuple[int, int]) -> Interpolation:
+    return through_square((side, side), FRAME, ResizeLongestSide(FRAME).used(size[1], size[0]), size)
 
 
 @example(513, 200, 65536, 5.0)  # has a pixel of 1.9e-9
@@ -176,14 +175,14 @@ def test_what_numpy_does_for_few_masks_is_what_the_kernel_does(
     logits = smooth(FEW, side, seed, scale=3.0)
     if noisy:
         logits += np.random.default_rng(seed).normal(size=logits.shape).astype(np.float32)
-    enlargement = sams(256, (height, width)) if side == 256 else direct((64, 64), (height, width), way)
+    interpolation = sams(256, (height, width)) if side == 256 else direct((64, 64), (height, width), way)
     _outline.compiled  # noqa: B018  (loads it)
-    expected = outline(logits, enlargement, threshold)
+    expected = outline(logits, interpolation, threshold)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_outline, "_compiled", None)
         patched.setattr("samovar.jit._imported", lambda: False)
         patched.setattr("samovar.jit.FEW", 1 << 60)
-        found = outline(logits, enlargement, threshold)
+        found = outline(logits, interpolation, threshold)
         assert not _outline.loaded
     np.testing.assert_array_equal(found.counts, expected.counts)
     np.testing.assert_array_equal(found.offsets, expected.offsets)

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from samovar.testing.scenes import scene
-from samovar_plugins.sam import vit, whole_map
-from samovar_plugins.sam.layers import Linear
-from samovar_plugins.sam.product import Product
-from samovar_plugins.sam.whole_map import attend_whole_map
+from samovar_plugins.sam import vit
+from samovar_plugins.sam.vit import attend_whole_map
+from samovar_plugins.toolkit import Linear, PackedLinear
 from tests.plugins.sam.models import tiny
 
 
@@ -26,22 +25,22 @@ def test_a_product_is_the_linear_layer(shape: tuple[int, ...], bias: bool) -> No
     layer = Linear(noise(32, 48), noise(32, seed=1) if bias else None)
     x = noise(*shape, seed=2)
     exact = functional.linear(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double())
-    torch.testing.assert_close(Product(layer)(x).double(), exact, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(PackedLinear(layer)(x).double(), exact, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_that_are_not_contiguous_are_taken() -> None:
     layer, x = Linear(noise(32, 48), None), noise(48, 9).t()
-    torch.testing.assert_close(Product(layer)(x), layer(x.contiguous()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(PackedLinear(layer)(x), layer(x.contiguous()), atol=1e-5, rtol=1e-5)
 
 
 def test_other_dtypes_are_left_to_torch() -> None:
     layer, x = Linear(noise(32, 48).bfloat16(), None), noise(9, 48).bfloat16()
-    assert torch.equal(Product(layer)(x), layer(x))
+    assert torch.equal(PackedLinear(layer)(x), layer(x))
 
 
 @pytest.mark.parametrize("scores", [1, 4 * 5**3 * 2, 4 << 20])
 def test_a_whole_map_attends_as_defined(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_map, "SCORES", scores)
+    monkeypatch.setattr(vit, "WHOLE_SCORES", scores)
     side, channels = 5, 8
     q, k, v = (noise(side * side, channels, seed=seed) for seed in range(3))
     rows, columns = noise(side, side, channels, seed=3), noise(side, side, channels, seed=4)

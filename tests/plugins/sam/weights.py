@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from samovar_plugins.sam.catalogue import Family
-from samovar_plugins.sam.checkpoint import Shape
+from samovar_plugins.sam.plugin import Kind
+from samovar_plugins.toolkit import Shape, load_tensors, read_header
 
-__all__ = ["MOBILE", "TINY", "Sizes", "random_weights", "shapes", "two_seeds"]
+__all__ = ["MOBILE", "TINY", "Sizes", "random_weights", "saved", "shapes", "two_seeds"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ MOBILE = Sizes(
 """MobileSAM as published."""
 
 
-def shapes(family: Family, sizes: Sizes = TINY) -> dict[str, Shape]:
+def shapes(family: Kind, sizes: Sizes = TINY) -> dict[str, Shape]:
     """Name → shape of every tensor."""
     found: dict[str, Shape] = {}
     if family in ("mobile-sam", "sam-hq-tiny"):
@@ -60,7 +61,7 @@ def shapes(family: Family, sizes: Sizes = TINY) -> dict[str, Shape]:
     return found
 
 
-def random_weights(family: Family, sizes: Sizes = TINY, seed: int = 0) -> dict[str, Tensor]:
+def random_weights(family: Kind, sizes: Sizes = TINY, seed: int = 0) -> dict[str, Tensor]:
     """Weights whose masks have structure, as trained ones do, and whose predicted IoUs lie between 0 and 1.
 
     Plain random weights make masks of noise. Here attention is sharp enough for prompts to matter, the four pixels that
@@ -73,8 +74,15 @@ def random_weights(family: Family, sizes: Sizes = TINY, seed: int = 0) -> dict[s
 def two_seeds(make: Callable[..., dict[str, Tensor]], encoder: int, decoder: int) -> dict[str, Tensor]:
     """Weights by `make(seed=…)`, those that embeddings depend on from one seed and the others from another."""
     ours, theirs = make(seed=encoder), make(seed=decoder)
-    heads = ("image_encoder.", "no_mem_embed", "sam_mask_decoder.conv_s")
+    fine = tuple(f"mask_decoder.{name}" for name in ("embedding_encoder", "compress_vit_feat"))
+    heads = ("image_encoder.", "no_mem_embed", "sam_mask_decoder.conv_s", *fine)
     return {name: (ours if name.startswith(heads) else theirs)[name] for name in ours}
+
+
+def saved(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as they are read from `path`, where they are written over what lay there."""
+    torch.save(weights, path)
+    return load_tensors(path, read_header(path))
 
 
 def _random(name: str, shape: Shape, generator: torch.Generator) -> Tensor:
@@ -201,7 +209,7 @@ def _attention(found: dict[str, Shape], name: str, channels: int, inner: int) ->
     _linear(found, f"{name}.out_proj", inner, channels)
 
 
-def _decoder(found: dict[str, Shape], sizes: Sizes, family: Family) -> None:
+def _decoder(found: dict[str, Shape], sizes: Sizes, family: Kind) -> None:
     channels, efficient, fine = sizes.channels, family == "efficient-sam", family.startswith("sam-hq")
     found["prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"] = (2, channels // 2)
     if efficient:

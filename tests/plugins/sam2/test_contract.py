@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import torch
 
 from samovar.testing import SegmenterTests
-from samovar_plugins.sam.loading import fingerprint
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam2.loading import assemble
-from tests.plugins.sam.weights import two_seeds
-from tests.plugins.sam2.weights import TINY, random_weights, tiny
+from samovar_plugins.toolkit import SamSegmenter
+from tests.plugins.sam.weights import saved, two_seeds
+from tests.plugins.sam2.weights import random_weights, tiny, tiny_of
 
 
 class TestSam2(SegmenterTests):
@@ -27,7 +24,4 @@ class TestSam2(SegmenterTests):
         return tiny()
 
     def load_weights(self, path: Path, *, encoder: int, decoder: int) -> SamSegmenter:
-        tensors = two_seeds(random_weights, encoder, decoder)
-        torch.save(tensors, path)
-        mark = fingerprint("sam2", path, torch.float32)
-        return assemble(TINY.layout, tensors, fingerprint=mark, device="cpu", dtype=torch.float32, frame=TINY.frame)
+        return tiny_of(saved(path, two_seeds(random_weights, encoder, decoder)))

@@ -13,8 +13,9 @@ import torch
 import samovar
 from samovar.errors import DeviceError, WeightsError
 from samovar.plugins import identify_weights, list_segmenters
-from samovar_plugins.sam2.catalogue import MODELS, Model, recognise
-from samovar_plugins.sam2.loading import load_sam2
+from samovar_plugins.sam.plugin import FAMILY as SAM
+from samovar_plugins.sam2.plugin import FAMILY, MODELS, Model, detect
+from samovar_plugins.toolkit import Detected
 from tests.plugins.sam.weights import random_weights as sam_weights
 from tests.plugins.sam2.weights import TINY, Sizes, random_weights, shapes
 
@@ -31,7 +32,7 @@ def tiny21(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(name: str, path: Path, device: str = "cpu", dtype: str = "auto") -> object:
-    return load_sam2(name, weights=str(path), device=device, dtype=dtype)
+    return FAMILY.load(name, weights=str(path), device=device, dtype=dtype)
 
 
 def one_line(error: BaseException) -> str:
@@ -48,12 +49,15 @@ def test_a_checkpoint_of_meta_is_recognised_by_its_path_alone(tiny21: Path) -> N
 def test_every_model_is_recognised_by_its_shapes(model: Model) -> None:
     every = shapes(Sizes(1024, 256, model.width, model.layout, 7, 2048))
     video = {"memory_encoder.out_proj.bias": (64,), **({"no_obj_embed_spatial": (1, 64)} if model.later else {})}
-    assert recognise({**every, **video}).model is model
-    assert recognise(every, model).model is model, "written for images alone"
+    found, alone = detect({**every, **video}), detect(every)
+    assert found is not None
+    assert found.names == (model.name,)
+    assert alone is not None
+    assert model.name in alone.names, "written for images alone"
 
 
 def test_other_sizes_of_the_architecture_are_described() -> None:
-    assert recognise(shapes(TINY)).words == "a SAM 2.1 with an encoder of 8 channels and 7 blocks"
+    assert detect(shapes(TINY)) == Detected("a SAM 2.1 with an encoder of 8 channels and 7 blocks")
 
 
 def test_weights_of_another_size_are_named(tiny21: Path) -> None:
@@ -73,14 +77,15 @@ def test_weights_of_sam_are_named(tmp_path: Path) -> None:
     torch.save(sam_weights("sam"), path)
     with pytest.raises(WeightsError) as caught:
         load("sam2.1-tiny", path)
-    assert "looks like a SAM with an encoder of 32 channels" in one_line(caught.value)
+    assert "looks like a SAM checkpoint; expected weights of sam2.1-tiny" in one_line(caught.value)
 
 
 def test_sam_names_a_checkpoint_of_sam_2(tiny21: Path) -> None:
-    from samovar_plugins.sam.loading import load_sam
 
-    with pytest.raises(WeightsError, match="looks like a SAM 2 checkpoint; expected weights of sam-vit-b"):
-        load_sam("sam-vit-b", weights=str(tiny21), device="cpu", dtype="auto")
+    with pytest.raises(
+        WeightsError, match=r"looks like sam2\.1-tiny; expected weights of sam-vit-b; load it as 'sam2\.1-tiny'"
+    ):
+        SAM.load("sam-vit-b", weights=str(tiny21), device="cpu", dtype="auto")
 
 
 def test_a_truncated_file_is_named_with_what_it_looks_like(tiny21: Path, tmp_path: Path) -> None:

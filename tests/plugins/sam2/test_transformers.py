@@ -17,12 +17,9 @@ from transformers import Sam2Config, Sam2Model
 from samovar import Image
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam.checkpoint import read_contents
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam.tensors import load_tensors
-from samovar_plugins.sam2.names import canonical, split_points
-from samovar_plugins.sam2.networks import build
+from samovar_plugins.sam2.decoder import build_sam2
+from samovar_plugins.sam2.plugin import convert_name
+from samovar_plugins.toolkit import SamSegmenter, StateDict, convert_state_dict, load_tensors, read_header
 from tests.plugins.sam2.weights import SMALLEST, TINY
 
 BOX = (60.0, 80.0, 420.0, 360.0)
@@ -72,14 +69,14 @@ def ours(published: Any, tmp_path_factory: pytest.TempPathFactory) -> SamSegment
     save_file(
         {name: tensor.contiguous() for name, tensor in published.state_dict().items()}, folder / "model.safetensors"
     )
-    tensors = split_points(canonical(load_tensors(folder, read_contents(folder))))
+    tensors = convert_state_dict(load_tensors(folder, read_header(folder)), convert_name)
     with torch.inference_mode():
-        parts = build(SMALLEST, State(tensors), TINY.frame)
+        parts = build_sam2(SMALLEST, StateDict(tensors), TINY.frame)
     return SamSegmenter(parts, fingerprint="tiny", device="cpu", dtype=torch.float32)
 
 
-@pytest.mark.parametrize("several", [True, False])
-def test_answers_are_transformers_own(ours: SamSegmenter, published: Any, photo: Path, several: bool) -> None:
+@pytest.mark.parametrize("multimask_output", [True, False])
+def test_answers_are_transformers_own(ours: SamSegmenter, published: Any, photo: Path, multimask_output: bool) -> None:
     picture = Image(photo)
     whole = torch.from_numpy(np.array(picture.pixels)).permute(2, 0, 1)[None].float() / 255
     small = torch.nn.functional.interpolate(whole, (64, 64), mode="bilinear", antialias=True)
@@ -91,10 +88,10 @@ def test_answers_are_transformers_own(ours: SamSegmenter, published: Any, photo:
         out = published(
             pixel_values=(small - mean) / deviation,
             input_boxes=torch.tensor(boxes, dtype=torch.float32)[None, None],
-            multimask_output=several,
+            multimask_output=multimask_output,
         )
     (masks,) = ours.decode(
-        ours.encode([picture]), [Prompts.of([Prompt(box=BOX)])], DecodeOptions(multimask=several, logits=True)
+        ours.encode([picture]), [Prompts.of([Prompt(box=BOX)])], DecodeOptions(multimask=multimask_output, logits=True)
     )
     order = out.iou_scores[0, 0].argsort(descending=True)
     assert masks.logits is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,12 +19,11 @@ from samovar.cache import Cache, MemoryTier
 from samovar.embedding import Embedding
 from samovar.errors import InputError, WeightsError
 from samovar.tracking import VideoSegmenter
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam2.catalogue import MODELS
-from samovar_plugins.sam2.loading import assemble
+from samovar_plugins.sam2.decoder import build_sam2
 from samovar_plugins.sam2.memory import MemoryTracker
+from samovar_plugins.sam2.plugin import MODELS, convert_video_name
 from samovar_plugins.sam2.video import memory_tracker
-from samovar_plugins.sam2.video_names import renamed
+from samovar_plugins.toolkit import SamSegmenter, assemble
 
 POINTS = "sam_prompt_encoder.point_embeddings"
 
@@ -35,7 +35,7 @@ def tensors() -> dict[str, torch.Tensor]:
     config = Sam2VideoConfig(
         enable_temporal_pos_encoding_for_object_pointers=True, enable_occlusion_spatial_embedding=True
     )
-    found = {renamed(name): tensor for name, tensor in Sam2VideoModel(config).state_dict().items()}
+    found = {convert_video_name(name): tensor for name, tensor in Sam2VideoModel(config).state_dict().items()}
     together = found.pop(f"{POINTS}.weight")
     return found | {f"{POINTS}.{kind}.weight": together[kind : kind + 1] for kind in range(4)}
 
@@ -51,7 +51,9 @@ def sam(tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFacto
 def small(tensors: dict[str, torch.Tensor]) -> SamSegmenter:
     """The same weights for frames of 256 pixels, which takes a sixteenth of the time."""
     layout = next(model.layout for model in MODELS if model.name == "sam2.1-tiny")
-    return assemble(layout, tensors, fingerprint="small", device="cpu", dtype=torch.float32, frame=256)
+    made = assemble("sam2.1-tiny", lambda given: build_sam2(layout, given.state, 256), tensors)
+    assert isinstance(made, SamSegmenter)
+    return made
 
 
 def test_the_checkpoint_is_a_segmenter_with_memory(sam: Runtime) -> None:
@@ -69,7 +71,7 @@ def test_a_restored_tracker_goes_on_exactly_as_the_saved_one(
 ) -> None:
     random = np.random.default_rng(0)
     frames = [Image(random.integers(0, 255, (60, 80, 3), np.uint8)) for _ in range(4)]
-    one, other = (memory_tracker(tensors, small, dtype=torch.float32) for _ in range(2))
+    one, other = (memory_tracker(lambda: tensors, small) for _ in range(2))
     one.start(frames[0], Prompt(box=(5, 5, 40, 40), label="a", id="x"))
     one.step(frames[1])
     other.restore(one.snapshot())
@@ -96,7 +98,7 @@ def test_following_something_else_encodes_nothing(
     frames = [Image(random.integers(0, 255, (60, 80, 3), np.uint8)) for _ in range(2)]
     cache = Cache([MemoryTier(1 << 28)], admission="always")
     for prompt in (Prompt(box=(5, 5, 40, 40)), Prompt(points=[[60, 30]])):
-        tracker = memory_tracker(tensors, small, cache, dtype=torch.float32)
+        tracker = memory_tracker(lambda: tensors, small, cache)
         tracker.prefetch(frames)
         tracker.start(frames[0], prompt)
         tracker.step(frames[1])
@@ -108,8 +110,8 @@ def test_the_names_of_hugging_face_are_understood(tensors: dict[str, torch.Tenso
         enable_temporal_pos_encoding_for_object_pointers=True, enable_occlusion_spatial_embedding=True
     )
     known = {**tensors, f"{POINTS}.weight": torch.cat([tensors[f"{POINTS}.{kind}.weight"] for kind in range(4)])}
-    theirs = {name: known[renamed(name)] for name in Sam2VideoModel(config).state_dict()}
-    ours, other = (memory_tracker(one, small, dtype=torch.float32) for one in (tensors, theirs))
+    theirs = {name: known[convert_video_name(name)] for name in Sam2VideoModel(config).state_dict()}
+    ours, other = (memory_tracker(partial(dict, one), small) for one in (tensors, theirs))
     for name, tensor in ours._model.state_dict().items():
         assert torch.equal(tensor, other._model.state_dict()[name]), name
 
@@ -117,4 +119,4 @@ def test_the_names_of_hugging_face_are_understood(tensors: dict[str, torch.Tenso
 def test_a_missing_tensor_is_named(tensors: dict[str, torch.Tensor], small: SamSegmenter) -> None:
     torn = {name: tensor for name, tensor in tensors.items() if name != "maskmem_tpos_enc"}
     with pytest.raises(WeightsError, match="expected maskmem_tpos_enc of 7×1×1×64; got nothing"):
-        memory_tracker(torn, small, dtype=torch.float32)
+        memory_tracker(lambda: torn, small)

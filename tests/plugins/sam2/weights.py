@@ -12,13 +12,9 @@ from torch import Tensor
 
 from samovar.prompts import Prompts
 from samovar.testing.scenes import scene
-from samovar_plugins.sam.checkpoint import Shape
-from samovar_plugins.sam.layers import State
-from samovar_plugins.sam.prompts import group_prompts
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam.upscale import Skips, Upscaler
-from samovar_plugins.sam2.layout import Layout
-from samovar_plugins.sam2.networks import build
+from samovar_plugins.sam2.decoder import build_sam2
+from samovar_plugins.sam2.plugin import Layout
+from samovar_plugins.toolkit import SamSegmenter, Shape, Skips, StateDict, Upscaler, assemble, group_prompts
 from tests.plugins.sam.weights import Sizes as SamSizes
 from tests.plugins.sam.weights import shapes as sam_shapes
 
@@ -145,14 +141,14 @@ def centred(sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
     Upscaler.features = watch  # type: ignore[method-assign,assignment]
     try:
         with torch.inference_mode():
-            parts = build(sizes.layout, State(weights), sizes.frame)
-            frames = parts.frame.pixels(scene(640, 480))[None]
+            parts = build_sam2(sizes.layout, StateDict(weights), sizes.frame)
+            frames = parts.resize.pixels(scene(640, 480))[None]
             shared = parts.decoder.share(
-                {name: found[0] for name, found in parts.encoder(frames).items()}, None, many=False
+                {name: found[0] for name, found in parts.encoder(frames).items()}, None, many_prompts=False
             )
             corners = np.sort(np.random.default_rng(seed).uniform(0, 1, (BOXES, 2, 2)) * [640, 480], axis=1)
-            (group,) = group_prompts(Prompts.from_boxes(corners.reshape(-1, 4)), parts.frame.scale(640, 480))
-            parts.decoder(shared, parts.prompts.tokens(group), several=True, best=False)
+            (group,) = group_prompts(Prompts.from_boxes(corners.reshape(-1, 4)), parts.resize.scale(640, 480))
+            parts.decoder(shared, parts.prompts.tokens(group), multimask_output=True, best_only=False)
     finally:
         Upscaler.features = plain  # type: ignore[method-assign]
     each = torch.stack(means).unflatten(0, (BOXES, -1)).mean(dim=1)
@@ -164,9 +160,14 @@ def centred(sizes: Sizes, seed: int = 0) -> dict[str, Tensor]:
     return weights
 
 
+def tiny_of(weights: dict[str, Tensor]) -> SamSegmenter:
+    """A segmenter of such weights."""
+    made = assemble("sam2", lambda given: build_sam2(TINY.layout, given.state, TINY.frame), weights)
+    assert isinstance(made, SamSegmenter)
+    return made
+
+
 @cache
 def tiny() -> SamSegmenter:
     """A segmenter with random weights."""
-    with torch.inference_mode():
-        parts = build(TINY.layout, State(random_weights()), TINY.frame)
-    return SamSegmenter(parts, fingerprint="tiny sam2", device="cpu", dtype=torch.float32)
+    return tiny_of(random_weights())

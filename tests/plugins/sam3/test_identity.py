@@ -16,7 +16,7 @@ from samovar import Image
 from samovar.embedding import Embedding
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam3.loading import load_sam3
+from samovar_plugins.sam3.plugin import FAMILY
 from samovar_plugins.sam3.segmenter import Sam3Segmenter
 from tests.plugins.sam3.tiny import TRACKER, VISION, reference, save
 
@@ -31,7 +31,7 @@ def published() -> Any:
 @pytest.fixture(scope="module")
 def segmenter(published: Any, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
     folder = save(published, tmp_path_factory.mktemp("sam3"))
-    return load_sam3("sam3", weights=str(folder), device="cpu", dtype="float32")
+    return FAMILY.load("sam3", weights=str(folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def pixels(picture: Image) -> torch.Tensor:
     return (small.float() / 255 - 0.5) / 0.5
 
 
-def answer(segmenter: Sam3Segmenter, embedding: Embedding, prompt: Prompt, *, several: bool) -> Any:
-    options = DecodeOptions(multimask=several, logits=True)
+def answer(segmenter: Sam3Segmenter, embedding: Embedding, prompt: Prompt, *, multimask_output: bool) -> Any:
+    options = DecodeOptions(multimask=multimask_output, logits=True)
     return segmenter.decode([embedding], [Prompts.of([prompt])], options)[0]
 
 
@@ -97,15 +97,15 @@ def close_in_any_order(ours: NDArray[np.float32] | None, theirs: torch.Tensor, r
     assert (apart.min(axis=1) <= allowed).all()
 
 
-@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("multimask_output", [True, False])
 def test_a_box_is_answered_as_the_tracker_answers_it(
-    segmenter: Sam3Segmenter, tracker: Any, picture: Image, embedding: Embedding, several: bool
+    segmenter: Sam3Segmenter, tracker: Any, picture: Image, embedding: Embedding, multimask_output: bool
 ) -> None:
     scale = np.array([112 / picture.width, 112 / picture.height] * 2)
     boxes = torch.tensor(np.array(BOX) * scale, dtype=torch.float32)[None, None]
     with torch.inference_mode():
-        out = tracker(pixel_values=pixels(picture), input_boxes=boxes, multimask_output=several)
-    masks = answer(segmenter, embedding, Prompt(box=BOX), several=several)
+        out = tracker(pixel_values=pixels(picture), input_boxes=boxes, multimask_output=multimask_output)
+    masks = answer(segmenter, embedding, Prompt(box=BOX), multimask_output=multimask_output)
     order = out.iou_scores[0, 0].argsort(descending=True)
     close(masks.scores, out.iou_scores[0, 0][order])
     close(masks.logits, out.pred_masks[0, 0][order].clamp(-32, 32))
@@ -119,7 +119,7 @@ def test_clicks_are_answered_as_the_tracker_answers_them(
     with torch.inference_mode():
         labels = torch.tensor([[[1, 0]]])
         out = tracker(pixel_values=pixels(picture), input_points=placed, input_labels=labels, multimask_output=True)
-    masks = answer(segmenter, embedding, Prompt(points=points, point_labels=[1, 0]), several=True)
+    masks = answer(segmenter, embedding, Prompt(points=points, point_labels=[1, 0]), multimask_output=True)
     order = out.iou_scores[0, 0].argsort(descending=True)
     close(masks.scores, out.iou_scores[0, 0][order])
     close(masks.logits, out.pred_masks[0, 0][order].clamp(-32, 32))
@@ -175,7 +175,7 @@ def test_text_is_answered_with_every_instance_that_the_detector_finds(
     out = described(published, picture, [0, 4, 5, 1])
     scores, logits, whole, order = instances(out, (picture.height, picture.width))
     assert len(scores) > 1, "this test needs instances"
-    masks = answer(segmenter, embedding, Prompt(text="bright thing"), several=False)
+    masks = answer(segmenter, embedding, Prompt(text="bright thing"), multimask_output=False)
     close(masks.scores, scores)
     close_in_any_order(masks.logits, logits, rounding(published, picture, [0, 4, 5, 1], order))
     assert (masks.to_array() != whole.numpy()).sum() < 5 * len(masks)
@@ -188,7 +188,7 @@ def test_a_box_beside_a_text_is_an_example(
     embedding: Embedding,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from samovar_plugins.sam3.roi import roi_align
+    from samovar_plugins.sam3.detector import roi_align
 
     class Torchvision:
         """The one function of torchvision that transformers calls."""
@@ -203,8 +203,8 @@ def test_a_box_beside_a_text_is_an_example(
     boxes = torch.tensor([[[(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]]], dtype=torch.float32)
     out = described(published, picture, [0, 4, 5, 1], boxes)
     scores, logits, _, order = instances(out, (picture.height, picture.width))
-    masks = answer(segmenter, embedding, Prompt(text="bright thing", box=BOX), several=False)
+    masks = answer(segmenter, embedding, Prompt(text="bright thing", box=BOX), multimask_output=False)
     close(masks.scores, scores)
     close_in_any_order(masks.logits, logits, rounding(published, picture, [0, 4, 5, 1], order, boxes))
-    plain = answer(segmenter, embedding, Prompt(text="bright thing"), several=False)
+    plain = answer(segmenter, embedding, Prompt(text="bright thing"), multimask_output=False)
     assert len(plain) != len(masks) or np.abs(plain.scores - masks.scores).max() > 1e-3

@@ -15,11 +15,10 @@ from samovar import Prompt
 from samovar.errors import MissingExtraError, PromptError, WeightsError
 from samovar.plugins import identify_weights, list_segmenters
 from samovar.testing import SegmenterTests
-from samovar_plugins.sam.segmenter import SamSegmenter
-from samovar_plugins.sam3.catalogue import recognise
-from samovar_plugins.sam3.loading import load_sam3
-from samovar_plugins.sam3.roi import roi_align
+from samovar_plugins.sam3.detector import roi_align
+from samovar_plugins.sam3.plugin import FAMILY, detect
 from samovar_plugins.sam3.segmenter import Sam3Segmenter
+from samovar_plugins.toolkit import SamSegmenter
 from tests.plugins.sam3.tiny import reference, save
 
 
@@ -30,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Sam3Segmenter:
-    return load_sam3("sam3", weights=str(folder), device="cpu", dtype="float32")
+    return FAMILY.load("sam3", weights=str(folder), device="cpu", dtype="float32")
 
 
 class TestVisualPrompts(SegmenterTests):
@@ -47,7 +46,7 @@ class TestVisualPrompts(SegmenterTests):
         model, head = reference(encoder), "tracker_model.mask_decoder.transformer."
         ours, theirs = model.state_dict(), reference(decoder).state_dict()
         model.load_state_dict({name: (theirs if name.startswith(head) else ours)[name] for name in ours})
-        return load_sam3("sam3", weights=str(save(model, path)), device="cpu", dtype="float32").visual
+        return FAMILY.load("sam3", weights=str(save(model, path)), device="cpu", dtype="float32").visual
 
 
 def test_a_folder_of_hugging_face_is_recognised_and_answers(folder: Path, photo: Path) -> None:
@@ -106,7 +105,7 @@ def test_a_text_that_is_too_long_is_refused(model: Sam3Segmenter, photo: Path) -
 def test_without_its_tokenizer_only_text_is_refused(folder: Path, tmp_path: Path, photo: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(folder / name, tmp_path / name)
-    model = load_sam3("sam3", weights=str(tmp_path / "model.safetensors"), device="cpu", dtype="float32")
+    model = FAMILY.load("sam3", weights=str(tmp_path / "model.safetensors"), device="cpu", dtype="float32")
     runtime = samovar.Runtime(model)
     assert len(runtime.segment(photo, Prompt(box=(150, 80, 420, 330)))) == 1
     with pytest.raises(WeightsError, match=r"expected .*tokenizer\.json for text prompts; it is missing"):
@@ -117,14 +116,14 @@ def test_meta_s_own_file_is_named_and_refused(tmp_path: Path) -> None:
     path = tmp_path / "sam3.pt"
     torch.save({"model": {"detector.backbone.x": torch.zeros(1), "tracker.y": torch.zeros(1)}}, path)
     with pytest.raises(WeightsError, match="looks like a SAM 3 checkpoint under Meta's names"):
-        load_sam3("sam3", weights=str(path), device="cpu", dtype="auto")
+        FAMILY.load("sam3", weights=str(path), device="cpu", dtype="auto")
 
 
 def test_a_torn_file_is_named(folder: Path, tmp_path: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) - 1000])
     with pytest.raises(WeightsError, match=r"is torn: it ends after .*; it looks like sam3; download it again"):
-        load_sam3("sam3", weights=str(tmp_path), device="cpu", dtype="auto")
+        FAMILY.load("sam3", weights=str(tmp_path), device="cpu", dtype="auto")
 
 
 def test_the_spec_says_that_it_is_gated_and_where_to_ask() -> None:
@@ -135,15 +134,16 @@ def test_the_spec_says_that_it_is_gated_and_where_to_ask() -> None:
 
 
 def test_other_checkpoints_are_described() -> None:
-    assert recognise({"unet.x": (1,)})[1] == "a diffusion model checkpoint"
+    assert detect({"unet.x": (1,)}) is None
 
 
-def test_a_missing_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_transformers_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "samovar_plugins.sam3.detector", None)
-    with pytest.raises(MissingExtraError, match=r'needs torch and transformers; pip install "samovar\[sam3\]"'):
-        load_sam3("sam3", weights=None, device="cpu", dtype="auto")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "samovar_plugins.sam3.detector", raising=False)
+    with pytest.raises(MissingExtraError, match=r'needs transformers: pip install "samovar\[sam3\]"'):
+        samovar.load("sam3", weights=folder, device="cpu")
 
 
 def sampled(features: torch.Tensor, box: Any, size: int) -> torch.Tensor:
