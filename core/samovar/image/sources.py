@@ -23,7 +23,6 @@ __all__ = [
     "BytesSource",
     "EncodedSource",
     "FileSource",
-    "UrlSource",
     "fetch",
     "is_url",
     "name_of_url",
@@ -73,43 +72,18 @@ class EncodedSource(Protocol):
 
 
 class BytesSource:
-    """Encoded bytes in memory."""
+    """Encoded bytes that stay in memory: the caller's own, or a URL's, fetched on first use.
+
+    They are never released: the caller's are the only copy, and fetching again could give another image.
+    """
 
     path: Path | None = None
 
-    def __init__(self, data: bytes, label: str) -> None:
+    def __init__(self, data: bytes | None, label: str, url: str | None = None) -> None:
         self.label = label
-        self.name = label
-        self._data = data
-        self._digest: str | None = None
-
-    def open(self) -> BinaryIO:
-        return io.BytesIO(self._data)
-
-    def read(self) -> bytes:
-        return self._data
-
-    def digest(self) -> str:
-        self._digest = self._digest or blake3(self._data).hexdigest()
-        return self._digest
-
-    def release(self) -> None:
-        pass  # the only copy
-
-    def again(self) -> BytesSource:
-        return self
-
-
-class UrlSource:
-    """An http or https URL, fetched on first use and then kept."""
-
-    path: Path | None = None
-
-    def __init__(self, url: str, label: str) -> None:
-        self.label = label
-        self.name = name_of_url(url)
+        self.name = label if url is None else name_of_url(url)
         self._url = url
-        self._data: bytes | None = None
+        self._data = data
         self._digest: str | None = None
 
     def open(self) -> BinaryIO:
@@ -117,7 +91,7 @@ class UrlSource:
 
     def read(self) -> bytes:
         if self._data is None:
-            self._data = fetch(self._url, label=self.label)
+            self._data = fetch(self._url or "", label=self.label)
         return self._data
 
     def digest(self) -> str:
@@ -125,10 +99,10 @@ class UrlSource:
         return self._digest
 
     def release(self) -> None:
-        pass  # fetching again could give another image
+        pass
 
-    def again(self) -> UrlSource:
-        return self  # has been fetched
+    def again(self) -> BytesSource:
+        return self
 
 
 class FileSource:
@@ -209,7 +183,7 @@ def named(source: str | bytes, label: str) -> EncodedSource:
         return FileSource(source)
     if source[:5].lower() == "data:":
         return BytesSource(parse_data_url(source, label), label)
-    return UrlSource(source, label)
+    return BytesSource(None, label, source)
 
 
 def read_all(stream: Any, label: str) -> bytes:
