@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samovar.errors import PromptError
+from samovar.masks import Masks
 from samovar.prompts import Exemplar, Prompt, Prompts
 
 WIDTH, HEIGHT = 40, 30
@@ -249,3 +250,18 @@ def test_plain_rows_of_numbers_are_boxes_and_points_and_words_are_text(given: An
     np.testing.assert_array_equal(columns.boxes, expected.boxes)
     np.testing.assert_array_equal(columns.points, expected.points)
     assert (columns.texts, columns.kinds) == (expected.texts, expected.kinds)
+
+
+def test_columns_given_directly_are_checked_like_those_of_single_prompts() -> None:
+    rest = np.zeros((0, 2), np.float32), np.zeros(0, np.int8), np.zeros(2, np.int64)
+    boxes, mask = np.array([[1, 2, 3, 4]], np.float32), np.ones((6, 8), bool)
+    assert isinstance(Prompts(boxes, *rest, masks=(mask,)).masks[0], Masks)  # type: ignore[arg-type]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"masks": (np.full((6, 8), 0.5),)}, "threshold it"),
+        ({"texts": (" ",)}, "text must be words"),
+        ({"exemplars": (mask,)}, "exemplar must show an object"),
+        ({"labels": (3,)}, "label must be a string"),
+    ]
+    for column, message in wrong:
+        with pytest.raises(PromptError, match=message):
+            Prompts(boxes, *rest, **column)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samovar.errors import MaskError
-from samovar.masks.runs import Index, read_only, trusted
+from samovar.masks.runs import Index, read_only
+from samovar.types import trusted
 
 if TYPE_CHECKING:
     from samovar.types import ObjectId

@@ -16,7 +16,8 @@ from samovar.errors import MaskError, MissingExtraError
 from samovar.masks import coco, dense, measure, polygons, transform
 from samovar.masks.columns import KEEP, Columns, Kept
 from samovar.masks.polygons import Polygon, Region, Rule
-from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty, read_only, trusted
+from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty, read_only
+from samovar.types import trusted
 
 if TYPE_CHECKING:
     from samovar.image import ImageLike

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samovar.errors import MaskError
 from samovar.jit import njit
+from samovar.types import trusted
 
 __all__ = [
     "Counts",
@@ -34,7 +35,6 @@ __all__ = [
     "portions",
     "read_only",
     "spans_of",
-    "trusted",
 ]
 
 Index: TypeAlias = "slice | NDArray[np.int64]"
@@ -122,19 +122,6 @@ class Runs:
         offsets = offsets_of(lengths)
         source = np.repeat(self.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Runs(self.counts[source], offsets, self.width, self.height)
-
-
-Trusted = TypeVar("Trusted")
-
-
-def trusted(kind: type[Trusted], values: tuple[Any, ...]) -> Trusted:
-    """A frozen dataclass of these fields, in their order, without its checks: for parts of what was checked before.
-
-    Slicing is what masks go through most, often one by one, and checking is most of what a slice would cost.
-    """
-    made = object.__new__(kind)
-    made.__dict__.update(zip(kind.__match_args__, values))  # type: ignore[attr-defined]  # of every dataclass
-    return made
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

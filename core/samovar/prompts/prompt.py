@@ -19,11 +19,14 @@ __all__ = [
     "Exemplar",
     "Prompt",
     "check_boxes",
+    "check_exemplar",
     "check_label",
     "check_points",
+    "check_text",
     "frozen",
     "to_boxes",
     "to_id",
+    "to_mask",
     "to_numbers",
     "to_point_labels",
     "to_points",
@@ -115,11 +118,8 @@ class Prompt:
             put(self, "box", to_box(self.box))
         if self.mask is not None:
             put(self, "mask", to_mask(self.mask))
-        if self.text is not None and (not isinstance(self.text, str) or not self.text.strip()):
-            raise PromptError(f"text must be words; got {self.text!r:.80}; pass e.g. 'a red car'")
-        if self.exemplar is not None and not isinstance(self.exemplar, Exemplar):
-            got = type(self.exemplar).__name__
-            raise PromptError(f"exemplar must show an object; got {got}; pass samovar.Exemplar(image, mask)")
+        check_text(self.text)
+        check_exemplar(self.exemplar)
         check_label(self.label)
         put(self, "id", to_id(self.id))
         if not self.kinds:
@@ -322,6 +322,19 @@ def _may_be_logits(floats: NDArray[np.float32]) -> bool:
     hold, which nobody can write to, unless they could be probabilities.
     """
     return bool(floats.min() < 0) or (not floats.flags.writeable and bool(floats.max() > 1))
+
+
+def check_text(value: Any) -> None:
+    """Raise for what are neither words nor None."""
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise PromptError(f"text must be words; got {_short(value)}; pass e.g. 'a red car'")
+
+
+def check_exemplar(value: Any) -> None:
+    """Raise for what is neither an exemplar nor None."""
+    if value is not None and not isinstance(value, Exemplar):
+        got = type(value).__name__
+        raise PromptError(f"exemplar must show an object; got {got}; pass samovar.Exemplar(image, mask)")
 
 
 def check_label(value: Any) -> None:

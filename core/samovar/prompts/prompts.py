@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from numbers import Number
 from typing import TYPE_CHECKING, Any, TypeAlias, Union, overload
 
@@ -15,16 +16,19 @@ from samovar.prompts.prompt import (
     Exemplar,
     Prompt,
     check_boxes,
+    check_exemplar,
     check_label,
     check_points,
+    check_text,
     frozen,
     to_boxes,
     to_id,
+    to_mask,
     to_numbers,
     to_point_labels,
     to_points,
 )
-from samovar.types import KINDS, Kind, ObjectId
+from samovar.types import KINDS, Kind, ObjectId, trusted
 
 if TYPE_CHECKING:
     from samovar.masks import Masks
@@ -36,6 +40,8 @@ PromptLike: TypeAlias = Prompt | str | Sequence[float] | NDArray[Any]
 
 PromptsLike: TypeAlias = Union[PromptLike, "Prompts", Sequence[PromptLike]]
 """What the runtime accepts for one image: a prompt, a sequence of them, N×4 boxes or N×2 points, or `Prompts`."""
+
+_COLUMNS = ("masks", "texts", "exemplars", "labels", "ids")  # in the order of `Prompt`'s fields
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +65,6 @@ class Prompts:
     exemplars: tuple[Exemplar | None, ...] = ()
     labels: tuple[str | None, ...] = ()
     ids: tuple[ObjectId, ...] = ()
-    kinds: frozenset[Kind] = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -71,15 +76,37 @@ class Prompts:
         if offsets.dtype.kind not in "iu":
             raise PromptError(f"point_offsets must be integers; got dtype {offsets.dtype}; see Prompts.of")
         put(self, "point_offsets", frozen(offsets.astype(np.int64, copy=False)))
-        for name in ("masks", "texts", "exemplars", "labels", "ids"):
+        for name in _COLUMNS:
             column = _column(getattr(self, name))
             if column and len(column) != len(self):
                 raise PromptError(f"{name} must be one per prompt ({len(self)}); got {len(column)}; use None for none")
             put(self, name, column if any(item is not None for item in column) else ())
-        for label in self.labels:
-            check_label(label)
+        put(self, "masks", tuple(None if mask is None else to_mask(mask) for mask in self.masks))
         put(self, "ids", tuple(to_id(item) for item in self.ids))
+        for name, check in (("texts", check_text), ("exemplars", check_exemplar), ("labels", check_label)):
+            for item in getattr(self, name):
+                check(item)
         self._check_arrays()
+
+    @classmethod
+    def _trusted(
+        cls,
+        boxes: NDArray[np.float32],
+        points: NDArray[np.float32],
+        point_labels: NDArray[np.int8],
+        point_offsets: NDArray[np.int64],
+        *columns: tuple[Any, ...],
+    ) -> Prompts:
+        """Parts of prompts that were checked before; arrays are new ones or views of theirs."""
+        arrays = boxes, points, point_labels, point_offsets
+        for array in arrays:
+            array.setflags(write=False)
+        filled = (column if any(item is not None for item in column) else () for column in columns)
+        return trusted(cls, (*arrays, *filled))
+
+    @cached_property
+    def kinds(self) -> frozenset[Kind]:
+        """Which kinds of prompt there are among these."""
         present = {
             "points": len(self.points) > 0,
             "box": not np.isnan(self.boxes).all(),
@@ -87,7 +114,7 @@ class Prompts:
             "text": bool(self.texts),
             "exemplar": bool(self.exemplars),
         }
-        put(self, "kinds", frozenset(kind for kind in KINDS if present[kind]))
+        return frozenset(kind for kind in KINDS if present[kind])
 
     def _check_arrays(self) -> None:
         count, offsets = len(self.boxes), self.point_offsets
@@ -165,16 +192,16 @@ class Prompts:
         points = [row.points for row in rows if row.points is not None]
         point_labels = [row.point_labels for row in rows if row.point_labels is not None]
         absent = np.full(4, np.nan, np.float32)
-        return cls(
+        return cls._trusted(
             np.array([absent if row.box is None else row.box for row in rows], np.float32).reshape(-1, 4),
             np.concatenate([np.zeros((0, 2), np.float32), *points]),
             np.concatenate([np.zeros(0, np.int8), *point_labels]),
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            masks=tuple(row.mask for row in rows),
-            texts=tuple(row.text for row in rows),
-            exemplars=tuple(row.exemplar for row in rows),
-            labels=tuple(row.label for row in rows),
-            ids=tuple(row.id for row in rows),
+            np.cumsum([0, *counts], dtype=np.int64),
+            tuple(row.mask for row in rows),
+            tuple(row.text for row in rows),
+            tuple(row.exemplar for row in rows),
+            tuple(row.label for row in rows),
+            tuple(row.id for row in rows),
         )
 
     @classmethod
@@ -185,19 +212,15 @@ class Prompts:
         starts = np.cumsum([0, *(len(part.points) for part in parts)])
         offsets = [part.point_offsets[:-1] + start for part, start in zip(parts, starts)]
 
-        def column(name: str) -> tuple[Any, ...]:
-            return tuple(item for part in parts for item in (getattr(part, name) or (None,) * len(part)))
-
-        return cls(
+        columns = (
+            tuple(item for part in parts for item in (getattr(part, name) or (None,) * len(part))) for name in _COLUMNS
+        )
+        return cls._trusted(
             np.concatenate([part.boxes for part in parts]),
             np.concatenate([part.points for part in parts]),
             np.concatenate([part.point_labels for part in parts]),
             np.concatenate([*offsets, starts[-1:]]).astype(np.int64),
-            masks=column("masks"),
-            texts=column("texts"),
-            exemplars=column("exemplars"),
-            labels=column("labels"),
-            ids=column("ids"),
+            *columns,
         )
 
     def __repr__(self) -> str:
@@ -224,34 +247,16 @@ class Prompts:
             if stop - start == len(self):
                 return self
             low, high = int(self.point_offsets[start]), int(self.point_offsets[stop])
-            return Prompts(
-                self.boxes[start:stop],
-                self.points[low:high],
-                self.point_labels[low:high],
-                self.point_offsets[start : stop + 1] - low,
-                masks=self.masks[start:stop],
-                texts=self.texts[start:stop],
-                exemplars=self.exemplars[start:stop],
-                labels=self.labels[start:stop],
-                ids=self.ids[start:stop],
-            )
+            offsets = self.point_offsets[start : stop + 1] - low
+            columns = (getattr(self, name)[start:stop] for name in _COLUMNS)
+            boxes, points, labels = self.boxes[start:stop], self.points[low:high], self.point_labels[low:high]
+            return Prompts._trusted(boxes, points, labels, offsets, *columns)
         index = range(len(self))[key]
         low, high = int(self.point_offsets[index]), int(self.point_offsets[index + 1])
         box = self.boxes[index]
-
-        def item(column: tuple[Any, ...]) -> Any:
-            return column[index] if column else None
-
-        return Prompt(
-            points=self.points[low:high] if high > low else None,
-            point_labels=self.point_labels[low:high] if high > low else None,
-            box=None if np.isnan(box[0]) else box,
-            mask=item(self.masks),
-            text=item(self.texts),
-            exemplar=item(self.exemplars),
-            label=item(self.labels),
-            id=item(self.ids),
-        )
+        columns = (column[index] if column else None for column in (getattr(self, name) for name in _COLUMNS))
+        clicks = (self.points[low:high], self.point_labels[low:high]) if high > low else (None, None)
+        return trusted(Prompt, (*clicks, None if np.isnan(box[0]) else box, *columns))
 
     def check_inside(self, width: int, height: int) -> None:
         """Check against the size of the image.
@@ -277,12 +282,13 @@ class Prompts:
                 f"{self._named(first)}box {self.boxes[first].tolist()} misses the image; "
                 f"expected some of 0 ≤ x ≤ {width}, 0 ≤ y ≤ {height}"
             )
-        given = self.boxes[~np.isnan(x1)]
-        if len(given) and ((given >= 0) & (given <= 1)).all() and (given % 1 > 0).any() and width * height > 1:
-            raise PromptError(
-                f"box {' '.join(f'{edge:g}' for edge in given[0])} lies within one pixel of the {width}×{height} image"
-                f"; boxes are in pixels, multiply x by {width} and y by {height}"
-            )
+        if len(x1) and not ((x2 > 1) | (y2 > 1)).any() and width * height > 1:
+            given = self.boxes[~np.isnan(x1)]
+            if (given >= 0).all() and (given % 1 > 0).any():
+                raise PromptError(
+                    f"box {' '.join(f'{edge:g}' for edge in given[0])} lies within one pixel of the {width}×{height} "
+                    f"image; boxes are in pixels, multiply x by {width} and y by {height}"
+                )
         for index, mask in enumerate(self.masks):
             if mask is not None and not isinstance(mask, np.ndarray) and (mask.width, mask.height) != (width, height):
                 raise PromptError(
