@@ -82,18 +82,13 @@ class Runtime:
         self.cache = cache if isinstance(cache, Cache) else open_cache(cache)
         self.memory = memory
         self.converters = tuple(converters)
-        self._takes = segmenter.prompt_kinds  # once: asked for every prompt
+        self.prompt_kinds: frozenset[Kind] = segmenter.prompt_kinds  # read once: every prompt is compared with them
 
     @property
     def lowering(self) -> tuple[PromptSource, ...]:
         """Deprecated: `converters`."""
         warn_renamed("Runtime.lowering", "Runtime.converters")
         return self.converters
-
-    @property
-    def prompt_kinds(self) -> frozenset[Kind]:
-        """The kinds of prompt that the segmenter takes; others go through the converters."""
-        return self._takes
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -251,7 +246,7 @@ class Runtime:
         return image, self._convert(image, prompts)
 
     def _convert(self, image: Image, prompts: Prompts) -> Converted:
-        return convert_prompts(image, prompts, self._takes, self.converters, model=self.name)
+        return convert_prompts(image, prompts, self.prompt_kinds, self.converters, model=self.name)
 
     def _segment_window(
         self,
@@ -320,7 +315,7 @@ def image_windows(pairs: Iterable[tuple[Image, Rest]], budget: int) -> Iterator[
 def decode_calls(
     counts: Sequence[int], bytes_each: Sequence[int], budget: int, most: int | None = None
 ) -> Iterator[list[DecodeSlice]]:
-    """DecodeSlices for one decode call after another, each call within `budget` bytes (but always at least one prompt).
+    """Slices for one decode call after another, each call within `budget` bytes (but always at least one prompt).
 
     Args:
         counts: number of prompts of each image.
