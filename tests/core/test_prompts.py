@@ -255,7 +255,7 @@ def test_plain_rows_of_numbers_are_boxes_and_points_and_words_are_text(given: An
 def test_columns_given_directly_are_checked_like_those_of_single_prompts() -> None:
     rest = np.zeros((0, 2), np.float32), np.zeros(0, np.int8), np.zeros(2, np.int64)
     boxes, mask = np.array([[1, 2, 3, 4]], np.float32), np.ones((6, 8), bool)
-    assert isinstance(Prompts(boxes, *rest, masks=(mask,)).masks[0], Masks)  # type: ignore[arg-type]
+    assert isinstance(Prompts(boxes, *rest, masks=(mask,)).masks[0], Masks)
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"masks": (np.full((6, 8), 0.5),)}, "threshold it"),
         ({"texts": (" ",)}, "text must be words"),
