@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from samovar.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Fingerprint", "fingerprint_arrays"]
 
@@ -88,6 +89,8 @@ def _plain(name: str, array: Any) -> tuple[str, tuple[int, ...], NDArray[np.uint
     if torch is not None and isinstance(array, torch.Tensor):
         flat = array.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         return str(array.dtype).removeprefix("torch."), tuple(array.shape), flat.view(torch.uint8).numpy()
+    import numpy as np  # only here: whoever lists models imports this module
+
     array = np.asarray(array)
     if array.dtype.hasobject:
         raise InputError(f"array {name!r} holds Python objects; expected numbers")
