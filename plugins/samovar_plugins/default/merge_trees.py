@@ -43,18 +43,6 @@ class _Heap(NamedTuple):
 
 
 @njit
-def _less(heap: _Heap, i: int, j: int) -> bool:
-    same = heap.cost[i] == heap.cost[j]
-    return bool(heap.cost[i] < heap.cost[j] or (same and heap.edge[i] < heap.edge[j]))
-
-
-@njit
-def _put(heap: _Heap, i: int, j: int) -> None:
-    heap.cost[i] = heap.cost[j]
-    heap.edge[i] = heap.edge[j]
-
-
-@njit
 def _push(heap: _Heap, held: int, cost: float, edge: int) -> None:
     """Add one to the `held` entries; there is room."""
     i = held
@@ -62,39 +50,32 @@ def _push(heap: _Heap, held: int, cost: float, edge: int) -> None:
         up = (i - 1) // 2
         if heap.cost[up] < cost or (heap.cost[up] == cost and heap.edge[up] <= edge):
             break
-        _put(heap, i, up)
+        heap.cost[i], heap.edge[i] = heap.cost[up], heap.edge[up]
         i = up
-    heap.cost[i] = cost
-    heap.edge[i] = edge
+    heap.cost[i], heap.edge[i] = cost, edge
 
 
 @njit
 def _pop(heap: _Heap, held: int) -> None:
     """Remove the first of the `held` entries."""
     last = held - 1
+    cost, edge = heap.cost[last], heap.edge[last]
     i = 0
     while True:
         child = 2 * i + 1
         if child >= last:
             break
-        if child + 1 < last and _less(heap, child + 1, child):
-            child += 1
-        if not _less(heap, child, last):
+        other = child + 1
+        if other < last and (
+            heap.cost[other] < heap.cost[child]
+            or (heap.cost[other] == heap.cost[child] and heap.edge[other] < heap.edge[child])
+        ):
+            child = other
+        if cost < heap.cost[child] or (cost == heap.cost[child] and edge <= heap.edge[child]):
             break
-        _put(heap, i, child)
+        heap.cost[i], heap.edge[i] = heap.cost[child], heap.edge[child]
         i = child
-    _put(heap, i, last)
-
-
-@njit
-def _longer(heap: _Heap, room: int) -> _Heap:
-    """The same heap with room for so many."""
-    cost = np.empty(room, np.float64)
-    edge = np.empty(room, np.int32)
-    for i in range(heap.cost.shape[0]):
-        cost[i] = heap.cost[i]
-        edge[i] = heap.edge[i]
-    return _Heap(cost, edge)
+    heap.cost[i], heap.edge[i] = cost, edge
 
 
 class _Chains(NamedTuple):
@@ -102,18 +83,6 @@ class _Chains(NamedTuple):
 
     head: NDArray[np.int32]
     following: NDArray[np.int32]
-
-
-@njit
-def _chains(rag: RagEdges, n: int) -> _Chains:
-    head = np.full(n, -1, np.int32)
-    following = np.full(2 * rag.first.shape[0], -1, np.int32)
-    for e in range(rag.first.shape[0]):
-        following[2 * e] = head[rag.first[e]]
-        head[rag.first[e]] = 2 * e
-        following[2 * e + 1] = head[rag.second[e]]
-        head[rag.second[e]] = 2 * e + 1
-    return _Chains(head, following)
 
 
 @njit
@@ -126,46 +95,11 @@ def _count(chains: _Chains, a: int) -> int:
     return count
 
 
-@njit(fastmath=True)
-def _add(regions: Superpixels, a: int, b: int) -> None:
-    """Count b's pixels to a."""
-    regions.area[a] += regions.area[b]
-    for k in range(regions.histogram.shape[1]):
-        regions.histogram[a, k] += regions.histogram[b, k]
-    for k in range(4):
-        regions.colour[a, k] += regions.colour[b, k]
-    for k in range(2):
-        regions.box[a, k] = min(regions.box[a, k], regions.box[b, k])
-        regions.box[a, k + 2] = max(regions.box[a, k + 2], regions.box[b, k + 2])
-
-
 class _Marks(NamedTuple):
     """For every region, the last merge that found it to be a neighbour, and by which edge."""
 
     merge: NDArray[np.int32]
     edge: NDArray[np.int32]
-
-
-@njit
-def _keep_live(chains: _Chains, rag: RagEdges, alive: NDArray[np.bool_], marks: _Marks, a: int, merge: int) -> None:
-    """Rebuild a's chain without dead edges, marking the neighbours."""
-    at, last = chains.head[a], -1
-    chains.head[a] = -1
-    while at >= 0:
-        after = chains.following[at]
-        e = at // 2
-        if alive[e]:
-            other = rag.second[e] if at % 2 == 0 else rag.first[e]
-            marks.merge[other] = merge
-            marks.edge[other] = e
-            if last < 0:
-                chains.head[a] = at
-            else:
-                chains.following[last] = at
-            last = at
-        at = after
-    if last >= 0:
-        chains.following[last] = -1
 
 
 @njit(fastmath=True)
@@ -184,8 +118,25 @@ def _take_over(
 
     With few edges all of a's wait, otherwise only those that changed: the others are looked at when they come up.
     """
+    # rebuild a's chain without dead edges, remembering the edge to each neighbour
+    at, last = chains.head[a], -1
+    chains.head[a] = -1
+    while at >= 0:
+        after = chains.following[at]
+        e = at // 2
+        if alive[e]:
+            other = rag.second[e] if at % 2 == 0 else rag.first[e]
+            marks.merge[other] = merge
+            marks.edge[other] = e
+            if last < 0:
+                chains.head[a] = at
+            else:
+                chains.following[last] = at
+            last = at
+        at = after
+    if last >= 0:
+        chains.following[last] = -1
     waiting = 0
-    _keep_live(chains, rag, alive, marks, a, merge)
     at = chains.head[a]
     while few and at >= 0:
         pending[waiting] = at // 2
@@ -233,7 +184,11 @@ def _merge(
     floor = np.zeros(n, np.float64)
     seen = np.zeros(edges, np.float32)
     alive = np.ones(edges, np.bool_)
-    chains = _chains(rag, n)
+    chains = _Chains(np.full(n, -1, np.int32), np.full(2 * edges, -1, np.int32))
+    for e in range(edges):
+        for at, side in ((2 * e, rag.first[e]), (2 * e + 1, rag.second[e])):
+            chains.following[at] = chains.head[side]
+            chains.head[side] = at
     marks = _Marks(np.full(n, -1, np.int32), np.empty(n, np.int32))
     row = np.empty(EDGE_FEATURES, np.float32)
     scratch = np.empty((2, max(cost.hidden, 1)), np.float32)
@@ -243,7 +198,7 @@ def _merge(
     waiting = edges
     while True:
         if held + waiting > heap.cost.shape[0]:
-            heap = _longer(heap, 2 * heap.cost.shape[0])
+            heap = _Heap(np.append(heap.cost, np.empty_like(heap.cost)), np.append(heap.edge, np.empty_like(heap.edge)))
         for k in range(waiting):
             e = pending[k]
             a, b = rag.first[e], rag.second[e]
@@ -275,7 +230,14 @@ def _merge(
         height[made] = level
         floor[a] = level
         node[a] = n + made
-        _add(regions, a, b)
+        regions.area[a] += regions.area[b]
+        for k in range(regions.histogram.shape[1]):
+            regions.histogram[a, k] += regions.histogram[b, k]
+        for k in range(4):
+            regions.colour[a, k] += regions.colour[b, k]
+        for k in range(2):
+            regions.box[a, k] = min(regions.box[a, k], regions.box[b, k])
+            regions.box[a, k + 2] = max(regions.box[a, k + 2], regions.box[b, k + 2])
         perimeter[a] += perimeter[b] - 2 * rag.length[e]
         waiting = _take_over(chains, rag, alive, marks, a, b, n + made, count <= _EAGER, pending)
         made += 1
