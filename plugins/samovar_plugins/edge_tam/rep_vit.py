@@ -80,7 +80,7 @@ class RepVit:
     def __init__(self, state: StateDict, image_size: int) -> None:
         self.image_size = image_size
         self._dtype = state.dtype
-        exact = state.float()
+        exact = state.float32()
         stem = _folded(exact.at("stem.conv1"), stride=2), _folded(exact.at("stem.conv2"), stride=2)
         self._stem = tuple(self._cast(step) for step in stem)
         self._stages = [self._stage(exact.at(f"stages_{index}")) for index in range(STAGES)]

@@ -69,7 +69,7 @@ class EfficientVit:
         self.image_size = image_size
         self._embed = PatchEmbed(state.at("patch_embed"))
         self._side = image_size // self._embed.size
-        self._position = _resized(state.float().tensor("pos_embed")[:, 1:], self._side).to(state.dtype)
+        self._position = _resized(state.float32().tensor("pos_embed")[:, 1:], self._side).to(state.dtype)
         self._blocks = [_block(state.at(f"blocks.{index}")) for index in range(state.count("blocks"))]
         self._neck = Neck(state.at("neck"))
 
@@ -111,7 +111,7 @@ class EfficientPromptEncoder:
     """
 
     def __init__(self, state: StateDict, side: int) -> None:
-        state = state.decoding().float()
+        state = state.decoding().float32()
         self._points = PointEncoder(state.tensor("pe_layer.positional_encoding_gaussian_matrix"), side)
         names = ("invalid_points", "point_embeddings", "bbox_top_left_embeddings", "bbox_bottom_right_embeddings")
         kinds = [state.tensor(f"{name}.weight") for name in names]

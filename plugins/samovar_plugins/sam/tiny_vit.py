@@ -26,7 +26,7 @@ class _Convolution:
     @classmethod
     def of(cls, state: StateDict, stride: int = 1) -> _Convolution:
         """A convolution "c" with the batch normalisation "bn" after it; one weight a channel means depthwise."""
-        exact, norm = state.float(), state.float().at("bn")
+        exact, norm = state.float32(), state.float32().at("bn")
         weight = exact.tensor("c.weight")
         scale = norm.tensor("weight") / torch.sqrt(norm.tensor("running_var") + 1e-5)
         bias = norm.tensor("bias") - norm.tensor("running_mean") * scale

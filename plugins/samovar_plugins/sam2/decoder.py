@@ -108,7 +108,7 @@ def build_sam2(layout: Layout, state: StateDict, image_size: int = 1024) -> SamC
 
 def build_around(trunk: Trunk, state: StateDict) -> SamComponents:
     """The networks of a model that has SAM 2's neck, prompt encoder and decoder around another trunk."""
-    no_memory = state.float().tensor("no_mem_embed")
+    no_memory = state.float32().tensor("no_mem_embed")
     encoder = Sam2Encoder(trunk, state.at("image_encoder.neck"), state.at("sam_mask_decoder"), no_memory)
     return components(encoder, state, Stretch(trunk.image_size, antialias=True, mode="bilinear"), 16)
 

@@ -86,7 +86,7 @@ class Hiera:
     def __init__(self, state: StateDict, layout: Layout, image_size: int) -> None:
         self.image_size = image_size
         self._patch = state.tensor("patch_embed.proj.weight"), state.tensor("patch_embed.proj.bias")
-        self._position = _position(state.float(), image_size // PATCH).to(state.dtype)
+        self._position = _position(state.float32(), image_size // PATCH).to(state.dtype)
         self._ends = [end - 1 for end in accumulate(layout.stages)]
         self._blocks: list[_Block] = []
         for stage, count in enumerate(layout.stages):
@@ -169,11 +169,11 @@ class Sam2Encoder:
         self.image_size = trunk.image_size
         self._trunk = trunk
         dtype = neck.dtype
-        exact = neck.float()
+        exact = neck.float32()
         coarsest, image, middle, fine = (exact.linear(f"convs.{index}.conv") for index in range(4))
         self._coarsest = _matrix(coarsest, dtype)
         self._image = _matrix(Linear(image.weight, _bias(image) + no_memory.float().flatten()), dtype)
-        exact = decoder.float()
+        exact = decoder.float32()
         self._middle = _chained(middle, exact.linear("conv_s1"), dtype)
         self._fine = _chained(fine, exact.linear("conv_s0"), dtype)
 

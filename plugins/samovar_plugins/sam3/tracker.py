@@ -51,7 +51,7 @@ class Sam3Encoder:
     def __init__(self, trunk: Callable[[Tensor], Tensor], state: StateDict, image_size: int) -> None:
         self.image_size = image_size
         self._trunk = trunk
-        exact = state.float()
+        exact = state.float32()
         layers, decoder = exact.at("tracker_neck.fpn_layers"), exact.at("sam_mask_decoder")
         self._levels = [_Level(layers.at(index), state.dtype) for index in range(3)]
         no_memory = exact.tensor("no_mem_embed").flatten()

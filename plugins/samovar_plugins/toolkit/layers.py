@@ -122,7 +122,7 @@ class StateDict:
         """The same weights as seen from the submodule `name`."""
         return self._with(_prefix=f"{self._prefix}{name}.")
 
-    def float(self) -> StateDict:
+    def float32(self) -> StateDict:
         """The same module in float32."""
         return self._with(dtype=torch.float32)
 

@@ -124,7 +124,7 @@ class SamPromptEncoder:
     """
 
     def __init__(self, state: StateDict, side: int, *, padded: bool = False) -> None:
-        state = state.decoding().float()
+        state = state.decoding().float32()
         self._padded = padded
         self._points = PointEncoder(state.tensor("pe_layer.positional_encoding_gaussian_matrix"), side)
         # Meta has one tensor for each of the four kinds of points, Hugging Face's SAM 2 one for all.

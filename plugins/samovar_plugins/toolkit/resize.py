@@ -165,13 +165,14 @@ def configured(resize: Resize, config: Mapping[str, Any], where: str) -> Resize:
         )
     if not config.get("do_normalize", True):
         return replace(resize, mean=(0.0, 0.0, 0.0), deviation=(scale, scale, scale))
-    found = {}
-    for name, key in (("mean", "image_mean"), ("deviation", "image_std")):
-        ours = getattr(resize, name)
-        theirs = tuple(scale * float(value) for value in config.get(key, [value / scale for value in ours]))
-        # What is the same to rounding stays as it is published, to the last bit.
-        found[name] = ours if np.allclose(theirs, ours, rtol=1e-4) else theirs
-    return replace(resize, **found)
+    mean = tuple(scale * float(value) for value in config.get("image_mean", [value / scale for value in resize.mean]))
+    deviation = tuple(
+        scale * float(value) for value in config.get("image_std", [value / scale for value in resize.deviation])
+    )
+    # What is the same to rounding stays as it is published, to the last bit.
+    if np.allclose((*mean, *deviation), (*resize.mean, *resize.deviation), rtol=1e-4):
+        return resize
+    return replace(resize, mean=mean, deviation=deviation)
 
 
 def _normalised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
