@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samovar.deprecation import renamed_keywords
 from samovar.device import choose_device
@@ -34,6 +34,7 @@ def load(
     cache: Cache | str | os.PathLike[str] | None = "auto",
     memory: int | str | None = None,
     converters: Sequence[str | PromptSource] = (),
+    strict: bool = True,
 ) -> Runtime:
     """A ready `Runtime`.
 
@@ -46,6 +47,8 @@ def load(
         cache: "auto" (memory and disk), "off" or None, a folder, or a `Cache`.
         memory: bytes that decoding may use ("512MB" works too); by default $SAMOVAR_MEMORY or 1 GiB.
         converters: prompt sources, or names of registered ones, for kinds of prompt that the model does not take.
+        strict: refuse weights with tensors that the model does not know, as fine-tuning with parts of one's own leaves
+            them; False leaves them out.
 
     Raises:
         UnknownNameError: no model of that name.
@@ -58,7 +61,10 @@ def load(
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
     chosen = choose_device(device, spec.devices, spec.name)
     given = os.fspath(weights) if weights is not None else found
-    segmenter = resolve(spec)(spec.name, weights=given, device=chosen, dtype=dtype)
+    if not strict and not spec.lenient:
+        raise InputError(f"model {spec.name!r} takes no weights that it knows only in part; leave strict=False out")
+    lenient: Any = {} if strict else {"strict": False}
+    segmenter = resolve(spec)(spec.name, weights=given, device=chosen, dtype=dtype, **lenient)
     return Runtime(
         segmenter,
         name=spec.name,

@@ -132,6 +132,7 @@ class SegmenterSpec(Spec[SegmenterFactory]):
         parameters: how many the model has.
         embedding_bytes: size of one image's embedding, about.
         devices: where it runs, of "cpu", "cuda", "mps".
+        lenient: whether the target also takes `strict=False`, for weights that the model knows only in part.
     """
 
     name: str
@@ -146,6 +147,7 @@ class SegmenterSpec(Spec[SegmenterFactory]):
     parameters: int | None = None
     embedding_bytes: int | None = None
     devices: tuple[str, ...] = ("cpu",)
+    lenient: bool = False
 
     noun: ClassVar[str] = "model"
     hook: ClassVar[str] = "register_segmenters"
@@ -166,6 +168,7 @@ class SegmenterSpec(Spec[SegmenterFactory]):
             parameters: int | None = None,
             embedding_bytes: int | None = None,
             devices: Iterable[str] = ("cpu",),
+            lenient: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:

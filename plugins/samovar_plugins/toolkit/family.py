@@ -82,7 +82,12 @@ class Weights:
         """
         from samovar_plugins.toolkit.resize import configured
 
-        return configured(default, self.preprocessing, str(self.path)) if self.preprocessing else default
+        if not self.preprocessing:
+            return default
+        try:
+            return configured(default, self.preprocessing, str(self.path))
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{self.path}: {_CONFIG} is not as expected ({error}); get it again") from error
 
     def fingerprint(self, *config: object) -> Fingerprint:
         """Of a model that is built by now: the encoder's part of what was taken otherwise than `StateDict.decoding`.
@@ -135,6 +140,9 @@ class Family:
     convert: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     beside: Sequence[str] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "specs", tuple(replace(spec, lenient=True) for spec in self.specs))
 
     def identify(self, path: Path) -> str | None:
         """The name of the model that a checkpoint file or folder is for, or None."""

@@ -165,14 +165,13 @@ def configured(resize: Resize, config: Mapping[str, Any], where: str) -> Resize:
         )
     if not config.get("do_normalize", True):
         return replace(resize, mean=(0.0, 0.0, 0.0), deviation=(scale, scale, scale))
-    mean = tuple(scale * float(value) for value in config.get("image_mean", [value / scale for value in resize.mean]))
-    deviation = tuple(
-        scale * float(value) for value in config.get("image_std", [value / scale for value in resize.deviation])
+    mean, deviation = (
+        ours if key not in config else tuple(scale * float(value) for value in config[key])
+        for key, ours in (("image_mean", resize.mean), ("image_std", resize.deviation))
     )
     # What is the same to rounding stays as it is published, to the last bit.
-    if np.allclose((*mean, *deviation), (*resize.mean, *resize.deviation), rtol=1e-4):
-        return resize
-    return replace(resize, mean=mean, deviation=deviation)
+    same = np.allclose((*mean, *deviation), (*resize.mean, *resize.deviation), rtol=1e-4)
+    return resize if same else replace(resize, mean=mean, deviation=deviation)
 
 
 def _normalised(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:

@@ -20,26 +20,16 @@ from torch import Tensor
 from samovar import Image
 from samovar.errors import PluginError, WeightsError
 from samovar.fingerprint import Fingerprint
-from samovar.plugins import SegmenterSpec
 from samovar.protocols import Segmenter
 from samovar.testing.scenes import scene
-from samovar_plugins.sam.plugin import build_sam, detect
-from samovar_plugins.toolkit import Detected, Family, Weights, convert_state_dict, fingerprints
+from samovar_plugins.sam.plugin import build_sam
+from samovar_plugins.toolkit import Detected, Family, Weights, fingerprints
 from tests.plugins.sam.weights import random_weights, two_seeds
-
-SPEC = SegmenterSpec(
-    name="small-sam", target="x:FAMILY.load", prompts=["points"], summary="SAM, small", licence="Apache-2.0"
-)
-FAMILY = Family(
-    [SPEC],
-    lambda shapes: SPEC.name if detect(shapes) else None,
-    lambda weights: build_sam("sam", weights.state),
-    convert=convert_state_dict,
-)
+from tests.plugins.toolkit.small import FAMILY, NAME
 
 
 def load(path: Path, **options: Any) -> Segmenter:
-    return FAMILY.load(SPEC.name, weights=str(path), device="cpu", dtype="float32", **options)
+    return FAMILY.load(NAME, weights=str(path), device="cpu", dtype="float32", **options)
 
 
 def mark(path: Path, **options: Any) -> Fingerprint:
@@ -89,7 +79,7 @@ def test_a_fine_tuned_decoder_keeps_the_embeddings(tmp_path: Path) -> None:
 
 def test_dtype_and_resizing_are_part_of_what_embeddings_depend_on(tmp_path: Path) -> None:
     torch.save(weights(), tmp_path / "w.pth")
-    half = FAMILY.load(SPEC.name, weights=str(tmp_path / "w.pth"), device="cpu", dtype="bfloat16")
+    half = FAMILY.load(NAME, weights=str(tmp_path / "w.pth"), device="cpu", dtype="bfloat16")
     folder = tmp_path / "other"
     folder.mkdir()
     save_file(weights(), folder / "model.safetensors")
@@ -158,10 +148,10 @@ def test_a_fingerprint_made_too_early_is_refused(tmp_path: Path) -> None:
         build_sam("sam", given.state)
         return made  # type: ignore[return-value]
 
-    early = Family([SPEC], FAMILY.detect, build)
+    early = Family(FAMILY.specs, FAMILY.detect, build)
     torch.save(weights(), tmp_path / "w.pth")
     with pytest.raises(PluginError, match="took tensors after its fingerprint was made"):
-        early.load(SPEC.name, weights=str(tmp_path / "w.pth"), device="cpu", dtype="auto")
+        early.load(NAME, weights=str(tmp_path / "w.pth"), device="cpu", dtype="auto")
 
 
 def test_resizing_that_repr_does_not_tell_is_refused(tmp_path: Path) -> None:
@@ -172,12 +162,12 @@ def test_resizing_that_repr_does_not_tell_is_refused(tmp_path: Path) -> None:
 
 def test_weights_that_are_nowhere_published_must_be_given() -> None:
     with pytest.raises(WeightsError, match="'small-sam' has no published weights; pass weights=FILE"):
-        FAMILY.load(SPEC.name, weights=None, device="cpu", dtype="auto")
+        FAMILY.load(NAME, weights=None, device="cpu", dtype="auto")
 
 
 def test_what_a_family_does_not_know_is_called_what_it_looks_like(tmp_path: Path) -> None:
-    family = Family([SPEC], lambda shapes: Detected("a SAM of another size"), FAMILY.build)
+    family = Family(FAMILY.specs, lambda shapes: Detected("a SAM of another size"), FAMILY.build)
     torch.save(weights(), tmp_path / "w.pth")
     assert family.identify(tmp_path / "w.pth") is None
     with pytest.raises(WeightsError, match="looks like a SAM of another size; expected weights of small-sam"):
-        family.load(SPEC.name, weights=str(tmp_path / "w.pth"), device="cpu", dtype="auto")
+        family.load(NAME, weights=str(tmp_path / "w.pth"), device="cpu", dtype="auto")
