@@ -259,8 +259,8 @@ FAMILY = Family(
     detect=detect,
     build=_build,
     convert=convert_state_dict,
-    # A classifier's head and counts of training batches; Hugging Face has the frequencies of positions twice.
-    beside=[r"image_encoder\.(norm_head|head)\.", r".*\.num_batches_tracked$"],
+    # TinyViT's head as a classifier, and what training counts or can be worked out.
+    beside=[r"image_encoder\.(norm_head|head)\.", r".*\.(num_batches_tracked|attention_bias_idxs)$"],
     digests={model.name: model.digest for model in MODELS},
 )
 
