@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import click
     import pluggy
 
-    from samovar.plugins.commands import CommandGroup
-
 S = TypeVar("S", bound=Spec[Any])
 
 KINDS: tuple[type[Spec[Any]], ...] = (
@@ -153,8 +151,6 @@ class PluginManager:
             cli: the command line.
             taken: names that no plugin may use, beyond those of the commands already on `cli`.
         """
-        from samovar.plugins.commands import CommandGroup
-
         with self._registry.lock:
             if any(known.cli is cli for known in self._command_lines):
                 return
@@ -164,7 +160,9 @@ class PluginManager:
                 self._add_commands(impl, group)
 
     def _add_commands(self, impl: pluggy.HookImpl, group: CommandGroup) -> None:
-        own = group.empty()
+        import click
+
+        own = click.Group("samovar")
         if self._registry.call(impl, "register_commands", lambda _: True, cli=own):
             origins = {state.name: state.origin for state in self._registry.states}
             for plugin, line in group.merge(own.commands, impl.plugin_name, origins):
@@ -209,6 +207,54 @@ def _name_or_none(answer: object) -> str | None:
     if answer is not None and not isinstance(answer, str):
         raise PluginError(f"expected the name of a model or None; got {type(answer).__name__}: {answer!r:.60}")
     return answer
+
+
+# --------------------------------------------------------------------------------------------- command lines
+
+
+class CommandGroup:
+    """One command line, and the commands that plugins add to it.
+
+    Each plugin fills an empty group of its own, which is then merged: a plugin that raises half-way adds nothing, a
+    name that Samovar uses itself stays Samovar's, and a name that two plugins claim becomes a command that says so.
+    """
+
+    def __init__(self, cli: click.Group, taken: Collection[str]) -> None:
+        self.cli = cli
+        self._taken = frozenset(taken) | frozenset(cli.commands)
+        self._owners: dict[str, str] = {}
+
+    def merge(
+        self, commands: Mapping[str, click.Command], plugin: str, origins: Mapping[str, str]
+    ) -> Iterator[tuple[str, str]]:
+        """Add `commands` of `plugin`; `origins` maps plugins to their packages.
+
+        Gives (plugin, line) for every plugin concerned by a name that is not free.
+        """
+        for name, command in commands.items():
+            if name in self._taken:
+                yield plugin, f"command {name!r} is one of samovar's own; rename the plugin's"
+            elif name in self._owners:
+                other = self._owners[name]
+                message = (
+                    f"command {name!r} is claimed by plugins {other!r} ({origins[other]}) and {plugin!r} "
+                    f"({origins[plugin]}); uninstall one of them or set SAMOVAR_BLOCK={other} or SAMOVAR_BLOCK={plugin}"
+                )
+                self.cli.add_command(_claimed_twice(name, message), name)
+                yield from ((other, message), (plugin, message))
+            else:
+                self._owners[name] = plugin
+                self.cli.add_command(command, name)
+
+
+def _claimed_twice(name: str, message: str) -> click.Command:
+    import click
+
+    def refuse() -> None:
+        raise PluginError(message)
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, callback=refuse, short_help="Claimed by two plugins.", context_settings=anything)
 
 
 # -------------------------------------------------------------------------------------------- of this process
