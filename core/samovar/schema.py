@@ -316,9 +316,11 @@ def _columns(items: list[PromptRecord | list[Any]]) -> Prompts | None:
             array = np.array(items)
             if array.dtype.kind in "iuf":
                 return Prompts.of(array)
-        elif all(type(item) is PromptRecord and _is_box(item) for item in items):
-            labels, ids = [item.label for item in items], [item.id for item in items]  # type: ignore[union-attr]
-            return Prompts.from_boxes([item.box for item in items], labels=labels, ids=ids)  # type: ignore[union-attr]
+        else:
+            rows = [item for item in items if isinstance(item, PromptRecord) and _is_box(item)]
+            if len(rows) == len(items):
+                boxes = [row.box or [] for row in rows]
+                return Prompts.from_boxes(boxes, labels=[row.label for row in rows], ids=[row.id for row in rows])
     except (PromptError, ValueError):
         return None
     return None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +22,11 @@ from samovar.masks import Masks
 from samovar.pipeline import Item, Outcome, run, worklist
 from samovar.protocols import MaskSink, PixelNeeds, PromptSource
 from samovar.runtime import Runtime
-from samovar.schema import masks_to_records
 
-__all__ = ["run_job", "write_masks"]
+__all__ = ["load_model", "run_job", "telling", "write_masks"]
+
+PATIENCE = 2.0
+"""Seconds that a person waits without a word."""
 
 
 @dataclass
@@ -32,6 +37,7 @@ class JobSummary:
     skipped: int = 0
     masks: int = 0
     failures: list[Exception] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
 
     @property
     def status(self) -> int:
@@ -51,7 +57,28 @@ class JobSummary:
             line += f"; {self.skipped} already there"
         if self.failures:
             line += f"; {len(self.failures)} failed"
-        return line
+        return f"{line} ({time.perf_counter() - self.began:.1f} s)"
+
+
+@contextmanager
+def telling(what: str, *, quiet: bool) -> Iterator[None]:
+    """Say on standard error what is going on, if it goes on for more than `PATIENCE` seconds."""
+    timer = threading.Timer(PATIENCE, click.echo, (f"samovar: {what} …",), {"err": True})
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def load_model(loading: dict[str, Any], *, quiet: bool) -> Runtime:
+    """The runtime that the values of `model_options` (and `convert_option`) name. Raises as `samovar.load`."""
+    from samovar.loading import load
+
+    with telling(f"loading the model {loading['model']}", quiet=quiet):
+        return load(loading.pop("model"), **loading)
 
 
 def run_job(
@@ -107,11 +134,12 @@ def write_masks(
         return always or not runtime.cache.holds(image, runtime.segmenter)
 
     outcomes = run(work, segment, sinks, resume=resume, needs_pixels=needs_pixels)
-    with tqdm(outcomes, total=len(work), unit="image", disable=not show, dynamic_ncols=True) as bar:
+    alone = len(work) + len(errors) == 1
+    waiting = telling(f"working on {work[0].key} with {runtime.name}", quiet=quiet) if alone and work else nullcontext()
+    with tqdm(outcomes, total=len(work), unit="image", disable=not show, dynamic_ncols=True) as bar, waiting:
         for outcome in bar:
             _report(outcome, summary, as_json)
             bar.set_postfix(masks=summary.masks, failed=len(summary.failures), refresh=False)
-    alone = len(work) + len(errors) == 1
     if not quiet and not (alone and summary.failures):  # the line that names it has said all there is
         click.echo(summary.line(where), err=True)
     return summary.status
@@ -133,6 +161,8 @@ def _report(outcome: Outcome, summary: JobSummary, as_json: bool) -> None:
         line: dict[str, Any] = {"image": outcome.key, "status": outcome.status}
         if outcome.masks is not None:
             line |= {"width": outcome.masks.width, "height": outcome.masks.height}
+            from samovar.schema import masks_to_records
+
             line["masks"] = masks_to_records(outcome.masks)
         if outcome.error is not None:
             line["error"] = str(outcome.error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from samovar import __version__
 from samovar.cli.options import json_option
 from samovar.plugins import (
     CacheTierSpec,
@@ -188,7 +189,9 @@ def doctor(as_json: bool) -> int:
         for finding in findings:
             click.echo(json.dumps(finding.as_dict()))
     else:
-        click.echo(f"samovar on Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+        click.echo(
+            f"samovar {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+        )
         area = None
         for finding in findings:
             if finding.area != area:

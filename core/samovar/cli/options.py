@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -273,10 +274,11 @@ class PromptArguments:
         return loaded
 
     def _loaded(self) -> Prompts | dict[str, Prompts]:
-        from samovar.prompt_files import load_prompts
         from samovar.prompts import Prompt, Prompts
 
         if self.prompts_file is not None:
+            from samovar.prompt_files import load_prompts
+
             if self.points or self.boxes or self.texts or self.mask_file:
                 raise click.UsageError("--prompts replaces --point, --box, --mask and --text; got both")
             return load_prompts(self.prompts_file)
@@ -370,26 +372,50 @@ class OutputArguments:
         """
         targets = list(self.targets)
         if self.form is not None or self.out is not None or not (targets or as_json):
-            targets.insert(0, self._named(images))
+            targets.insert(0, self._place(images))
         names = [name for name, _ in targets]
         if len(set(names)) < len(names):
             raise click.UsageError("each sink may be given once; got " + ", ".join(names))
         sinks = {name: _open_sink(name, path, images) for name, path in targets}
         return sinks, ", ".join(path for _, path in targets) or None
 
-    def _named(self, images: Sequence[str]) -> tuple[str, str]:
+    def _place(self, images: Sequence[str]) -> tuple[str, str]:
         """`--format` and `--out`, with what was left out."""
         from samovar.pipeline import key_of_one
         from samovar.plugins import find_mask_sink
 
+        if self.out is not None:
+            return self.form or _format_of(self.out), self.out
         name = self.form or "overlay"
         spec = find_mask_sink(name)
         only = key_of_one(images)
-        if self.out is not None:
-            return name, self.out
         if only is not None and (spec.suffix or spec.item_suffix):
             return name, f"{PurePosixPath(only).stem}.{name}{spec.suffix or spec.item_suffix}"
         return name, f"samovar-out{spec.suffix}"
+
+
+def _is_file(path: str) -> bool:
+    """Whether what is to be written looks like a file: it ends as the files of a mask sink do, or as pictures."""
+    from samovar.plugins import list_mask_sinks
+
+    written = {suffix for spec in list_mask_sinks() for suffix in (spec.suffix, spec.item_suffix)}
+    # By os.path, which says no to what no file system would take.
+    return Path(path).suffix.lower() in written - {"", None} | _PICTURES and not os.path.isdir(path)  # noqa: PTH112
+
+
+def _format_of(out: str) -> str:
+    """The mask sink whose files end as `out` does; overlay for a folder. Raises InputError for a file of none."""
+    from samovar.plugins import list_mask_sinks
+
+    if not _is_file(out):
+        return "overlay"
+    suffix, specs = Path(out).suffix.lower(), list_mask_sinks()
+    each = [spec.name for spec in specs if spec.item_suffix == suffix]
+    fitting = [spec.name for spec in specs if spec.suffix == suffix] or each
+    if len(fitting) != 1 and "overlay" not in fitting:
+        known = f"{', '.join(fitting)} do" if fitting else "none does"
+        raise InputError(f"expected a file that one format writes; got {out!r}, which {known}; say --format NAME")
+    return "overlay" if "overlay" in fitting else fitting[0]
 
 
 def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
@@ -397,19 +423,25 @@ def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
     from samovar.plugins import find_mask_sink, resolve
 
     spec = find_mask_sink(name)
-    if spec.item_suffix and Path(path).suffix.lower() == spec.item_suffix and key_of_one(images) is None:
+    suffix, own = Path(path).suffix.lower(), (spec.suffix, spec.item_suffix)
+    if suffix not in own and _is_file(path):
+        kinds = " or ".join(f"a {one} file" for one in own if one) or "a folder"
+        raise InputError(f"{name} writes {kinds}; got {path!r}; name one, or choose another format")
+    if spec.item_suffix and suffix == spec.item_suffix and key_of_one(images) is None:
         raise InputError(f"{path!r} is the file of one image; for several, name a folder")
     sink: MaskSink = resolve(spec)(path)
     return sink
 
 
+_PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _RESUME = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")
 _OUTPUTS = [
     click.option(
         "--format", "-f", "form", metavar="NAME", shell_complete=_complete_sink,
         help="overlay, coco, png … (`samovar plugins` lists them as mask sinks).  [default: overlay; none with --json]",
     ),
-    click.option("--out", "-o", type=click.Path(), metavar="PATH", help="A file or a folder, as the format has it."),
+    click.option("--out", "-o", type=click.Path(), metavar="PATH",
+                 help="A file or a folder. Its suffix says the format where there is no --format, as .json does."),
     click.option(
         "--sink", "-k", "targets", type=SINK, multiple=True, metavar="NAME=PATH", shell_complete=_complete_sink,
         help="Where the masks go, such as coco=masks.json or overlay=pictures/. Several may be given.",

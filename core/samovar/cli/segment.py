@@ -52,14 +52,13 @@ def segment(
     samovar segment street.jpg --box 12,30,410,380 --label bus
     samovar segment street.jpg --point 200,180 --point 40,40,0 --format coco --out bus.json
     """
-    from samovar.cli.job import run_job
-    from samovar.loading import load
+    from samovar.cli.job import load_model, run_job
 
     if not prompts:
         ways = "give --point, --box, --mask, --text or --prompts"
         raise click.UsageError(f"nothing to segment: {ways}, or use `samovar auto`")
     prompts_of = prompts.of_images()
-    runtime = load(loading.pop("model"), **loading)
+    runtime = load_model(loading, quiet=quiet)
     return run_job(
         runtime,
         images,
@@ -101,14 +100,13 @@ def auto(
     samovar auto photos/ --format coco --out objects.json --set box_nms_thresh=0.6
     """
     from samovar.automatic import AutomaticOptions
-    from samovar.cli.job import run_job
-    from samovar.loading import load
+    from samovar.cli.job import load_model, run_job
 
     named = ("points_per_side", "crop_n_layers", "min_mask_region_area")
     parameters: dict[str, Any] = {name: value for name in named if (value := options.pop(name)) is not None}
     parameters |= {name: number(name, text) for name, text in settings}
     AutomaticOptions().override(parameters)  # a wrong name or value is refused before any model is loaded
-    runtime = load(options.pop("model"), **options)
+    runtime = load_model(options, quiet=quiet)
     return run_job(
         runtime,
         images,
@@ -151,9 +149,9 @@ def run(
     samovar run photos/ --source faces --sink coco=faces.json --sink overlay=pictures/
     samovar run photos/ --source coco-boxes=boxes.json --sink coco=masks.json
     """
-    from samovar.cli.job import run_job
+    from samovar.cli.job import load_model, run_job
     from samovar.image import Image
-    from samovar.loading import load, open_source
+    from samovar.loading import open_source
     from samovar.masks import Masks
     from samovar.pipeline import Item
 
@@ -163,7 +161,7 @@ def run(
         raise click.UsageError("--source replaces --point, --box, --mask, --text and --prompts; got both")
     finder = open_source(source) if source else None
     prompts_of = prompts.of_images() if prompts else None
-    runtime = load(loading.pop("model"), **loading)
+    runtime = load_model(loading, quiet=quiet)
 
     def segment(item: Item, image: Image) -> Masks:
         if finder is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from samovar import hookimpl
+from samovar import Embedding, Image, hookimpl
+from samovar.cli import job
 from samovar.plugins import MaskSinkSpec, PromptSourceSpec, SegmenterSpec, override_plugins
 from samovar.prompts import Prompts
 from tests.fakes import FilledBoxes, ListSink
@@ -186,6 +188,46 @@ def test_every_command_writes_to_several_sinks(run: Run, photo: str, tmp_path: P
     status, _, err = run("run", photo, "--box", "1,1,5,5", "--out", "c.txt")
     assert (status, "1 mask of 1 image → c.txt" in err) == (0, True)
     assert all((tmp_path / name).read_text() == "street.png\n" for name in ("a.txt", "b.sheet", "c.txt"))
+
+
+def test_the_suffix_of_out_says_the_format(run: Run, photo: str, tmp_path: Path) -> None:
+    status, _, err = run("segment", photo, "--box", "1,1,5,5", "--out", "masks.sheet")
+    assert (status, (tmp_path / "masks.sheet").read_text()) == (0, "street.png\n"), err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["--out", "masks.jpg"],
+            "expected a file that one format writes; got 'masks.jpg', which none does; say --format",
+        ),
+        (["--out", "masks.png", "--format", "overlay"], "overlay writes a .txt file; got 'masks.png'; name one, or"),
+        (["--sink", "sheet=a.txt"], "sheet writes a .sheet file; got 'a.txt'"),
+    ],
+)
+def test_a_file_that_no_format_writes_is_no_folder(
+    run: Run, photo: str, args: list[str], message: str, tmp_path: Path
+) -> None:
+    status, _, err = run("segment", photo, "--box", "1,1,5,5", *args)
+    assert (status, err.count("\n"), message in err) == (2, 1, True), err
+    assert [path.name for path in tmp_path.iterdir()] == [photo]
+
+
+def test_a_command_that_takes_long_says_what_it_is_doing(run: Run, photo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "PATIENCE", 0.0)
+    encode = FilledBoxes.encode
+
+    def slowly(self: FilledBoxes, images: Sequence[Image]) -> list[Embedding]:
+        time.sleep(0.3)
+        return encode(self, images)
+
+    monkeypatch.setattr(FilledBoxes, "encode", slowly)
+    _, _, err = run("segment", photo, "--box", "1,1,5,5", "--cache", "off")
+    assert "samovar: working on street.png with default …" in err
+    assert err.rstrip().endswith("s)")
+    _, _, err = run("segment", photo, "--box", "1,1,5,5", "--cache", "off", "--quiet")
+    assert err == ""
 
 
 def test_a_prompt_that_fits_some_images_fails_only_the_others(run: Run, photo: str, tmp_path: Path) -> None:

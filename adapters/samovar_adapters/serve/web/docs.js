@@ -38,7 +38,7 @@ function describe(schema) {
 function fields(schema) {
   const required = new Set(schema.required ?? []);
   const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
-    const fallback = "default" in field && field.default !== null ? ` Default: ${JSON.stringify(field.default)}.` : "";
+    const fallback = "default" in field && field.default !== null ? ` (by default ${JSON.stringify(field.default)})` : "";
     return el(
       "tr", {},
       el("th", { scope: "row" }, el("code", {}, name), required.has(name) ? el("b", { title: "required" }, " *") : null),
