@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec[Any])
 
-KINDS: tuple[type[Spec[Any]], ...] = (
+SPEC_TYPES: tuple[type[Spec[Any]], ...] = (
     SegmenterSpec,
     PromptSourceSpec,
     MaskSinkSpec,
@@ -89,7 +89,7 @@ class PluginManager:
         """Every plugin by name, the broken and the blocked too, after asking each of them what it brings."""
         with self._registry.lock:
             conflicts: dict[str, list[str]] = {}
-            for kind in KINDS:
+            for kind in SPEC_TYPES:
                 for plugin, line in self.registrations(kind).conflicts():
                     conflicts.setdefault(plugin, []).append(line)
             infos = [state.info(conflicts.get(state.name, ())) for state in self._registry.states]
