@@ -25,7 +25,8 @@ LABELS = '<Label value="thing"/><Label value="other"/>'
 
 def config(*tags: str, smart: bool = True) -> str:
     """A labelling configuration: these tags, such as "BrushLabels", and smart key points and rectangles."""
-    drawn = "".join(f'<{tag} name="{tag.lower()}" toName="image">{LABELS}</{tag}>' for tag in tags)
+    asks = "" if smart else 'smart="false"'  # every tag does that says nothing
+    drawn = "".join(f'<{tag} name="{tag.lower()}" toName="image" {asks}>{LABELS}</{tag}>' for tag in tags)
     asking = "".join(
         f'<{tag} name="smart-{tag.lower()}" toName="image" smart="true">{LABELS}</{tag}>'
         for tag in (("KeyPointLabels", "RectangleLabels") if smart else ())
@@ -97,10 +98,10 @@ class Project:
         [new] = set(self.tasks()) - before
         return new
 
-    def add(self, picture: str) -> int:
-        """A task whose picture is at this address; its number."""
+    def add(self, picture: str | list[str], key: str = "image") -> int:
+        """A task whose picture, or pictures, are at this address; its number."""
         before = set(self.tasks())
-        self.studio.ask("POST", f"/api/projects/{self.number}/import", [{"image": picture}])
+        self.studio.ask("POST", f"/api/projects/{self.number}/import", [{key: picture}])
         [new] = set(self.tasks()) - before
         return new
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from samovar import Masks, Prompt, Runtime
-from samovar_adapters.label_studio.regions import decode_brush
+from samovar_adapters.label_studio.regions import decode_bitmask, decode_brush
 from tests.label_studio.studio import EMAIL, PASSWORD, Backend, Studio, config
 
 # In a fresh environment the first click compiles the model's kernels, on a busy machine for long.
@@ -59,6 +60,55 @@ def test_a_smart_click_in_label_studio_becomes_a_stored_brush_mask(
     command = [sys.executable, "-m", "samovar", "segment", str(photo), "--point", point, "--json", "--quiet"]
     line = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert iou(stored, Masks.from_coco_rle([line["masks"][0]["segmentation"]])) > 0.9
+
+
+THINGS = '<Label value="thing"/><Label value="other"/>'
+BITMASK = f"""<View><Image name="image" value="$image"/><BitmaskLabels name="bits" toName="image">{THINGS}</BitmaskLabels>
+<KeyPointLabels name="point" toName="image" smart="true">{THINGS}</KeyPointLabels></View>"""
+LABELS = f"""<View><Image name="image" value="$image"/><Labels name="label" toName="image">{THINGS}</Labels>
+<Brush name="mask" toName="image"/><KeyPoint name="point" toName="image" smart="true"/></View>"""
+
+
+@pytest.mark.parametrize(("labelling", "label"), [(BITMASK, 1), (LABELS, 0)], ids=["bitmask", "labels"])
+def test_a_smart_click_is_stored_as_the_configuration_draws(
+    browser: Browser, studio: Studio, backend: Backend, photo: Path, screenshots: Path, labelling: str, label: int
+) -> None:
+    project = studio.project("as it draws", labelling, backend)
+    task = project.upload(photo)
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    _log_in(page, studio)
+    page.goto(f"{studio.url}/projects/{project.number}/data?task={task}")
+    canvas = page.locator(".konvajs-content").first
+    canvas.wait_for()
+    page.get_by_text("Auto-Annotation").click()
+    page.locator(".lsf-tool_smart").first.hover()
+    page.locator('.lsf-tool_smart[aria-label="key-point-tool"]').click()
+    page.get_by_text("thing").nth(label).click()
+    frame = canvas.bounding_box()
+    assert frame is not None
+    with page.expect_response("**/interactive-annotating*") as answered:
+        page.mouse.click(frame["x"] + frame["width"] * 0.5, frame["y"] + frame["height"] * 0.3)
+    sent = answered.value.json()["data"]["result"]
+    expect(page.get_by_text("1 suggestions")).to_be_visible()
+    page.locator("button:right-of(:text('1 suggestions'))").nth(1).click()
+    expect(page.get_by_text("1 suggestions")).not_to_be_visible()
+    page.screenshot(path=screenshots / f"label-studio-{sent[0]['type']}.png")
+    with page.expect_response(lambda response: "/annotations" in response.url and response.request.method == "POST"):
+        page.get_by_role("button", name="Submit").click()
+    page.close()
+    [annotation] = project.task(task)["annotations"]
+    stored = {one["type"]: one["value"] for one in annotation["result"]}
+    assert set(stored) == {one["type"] for one in sent}
+    if labelling == LABELS:
+        assert stored["labels"]["labels"] == ["thing"]
+        mask, answer = (decode_brush(one["rle"], 600, 400) for one in (stored["brush"], sent[0]["value"]))
+    else:
+        assert stored["bitmasklabels"]["bitmasklabels"] == ["thing"]
+        urls = (one["imageDataURL"] for one in (stored["bitmasklabels"], sent[0]["value"]))
+        mask, answer = (decode_bitmask(url, 600, 400) for url in urls)
+    assert answer.areas[0] > 1000
+    assert iou(mask, answer) > 0.99
 
 
 def test_a_smart_click_on_a_turned_picture_means_what_is_under_the_pointer(

@@ -213,6 +213,19 @@ def _wait_for_encodes(backend: Backend, count: float) -> None:
     assert backend.metric("samovar_encode_seconds_count") == count
 
 
+def test_a_click_on_a_page_is_answered_and_stored_on_that_page(
+    studio: Studio, backend: Backend, photo: Path, portrait: Path, model: Runtime
+) -> None:
+    labelling = config("BrushLabels").replace('value="$image"', 'valueList="$pages"')
+    project = studio.project("pages", labelling, backend)
+    pages = [project.task(project.upload(file))["data"]["pages"] for file in (portrait, photo)]
+    task = project.add(pages, "pages")
+    first = {**point(10, 10), "item_index": 0}
+    prediction = project.click(task, first, {**point(*CUP), "item_index": 1})
+    assert mask_of(prediction).equals(model.segment(photo, Prompt(points=[CUP])))
+    assert [one["item_index"] for one in project.annotate(task, prediction["result"])] == [1]
+
+
 def test_retrieved_predictions_are_stored_one_a_task_and_a_failed_task_has_none(
     studio: Studio, backend: Backend, photo: Path, portrait: Path
 ) -> None:
