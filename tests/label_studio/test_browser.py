@@ -63,7 +63,8 @@ def test_a_smart_click_in_label_studio_becomes_a_stored_brush_mask(
 
 
 THINGS = '<Label value="thing"/><Label value="other"/>'
-BITMASK = f"""<View><Image name="image" value="$image"/><BitmaskLabels name="bits" toName="image">{THINGS}</BitmaskLabels>
+BITMASK = f"""<View><Image name="image" value="$image"/>
+<BitmaskLabels name="bits" toName="image">{THINGS}</BitmaskLabels>
 <KeyPointLabels name="point" toName="image" smart="true">{THINGS}</KeyPointLabels></View>"""
 LABELS = f"""<View><Image name="image" value="$image"/><Labels name="label" toName="image">{THINGS}</Labels>
 <Brush name="mask" toName="image"/><KeyPoint name="point" toName="image" smart="true"/></View>"""

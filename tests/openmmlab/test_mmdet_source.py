@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from mmdet.apis import init_detector
+from mmengine.hub import get_config
 from mmengine.logging import HistoryBuffer
 
 import samovar
@@ -21,7 +23,7 @@ from samovar.types import Kind
 from samovar_adapters.mmdet.source import DetectorBoxes
 from tests.commands import status_of
 from tests.openmmlab.dataset import CocoSet
-from tests.openmmlab.detectors import write_grounding_dino, write_rtmdet
+from tests.openmmlab.detectors import loosen, write_grounding_dino, write_rtmdet
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +67,36 @@ def test_a_closed_vocabulary_answers_with_the_class_of_that_name(rtmdet: str, ph
 def test_words_given_with_a_closed_vocabulary_choose_among_its_classes(rtmdet: str, photo: Path) -> None:
     counts = [
         open_source(f"{rtmdet}{text}").prompts([Image(photo)])[0].labels.count("segment")
-        for text in ("", ",text=segment", ",text=Thing . segment", ",text=thing")
+        for text in (
+            "",
+            ",text=segment",
+            ",text=Thing . segment",
+            ",text=thing.  segment.",
+            ",text=thing, segment",
+            ",text=thing",
+        )
     ]
-    assert counts[0] == counts[1] == counts[2] > counts[3] == 0
+    assert counts[0] == counts[1] == counts[2] == counts[3] == counts[4] > counts[5] == 0
     with pytest.raises(UnknownNameError, match="unknown class 'zebra'"):
         DetectorBoxes(f"{rtmdet.partition(':')[2]},text=thing . zebra")
+
+
+def test_a_model_of_mmdetections_zoo_is_called_by_its_name(tmp_path: Path, photo: Path) -> None:
+    config = get_config("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")
+    config.model.backbone.init_cfg = None
+    config.dump(str(tmp_path / "zoo.py"))
+    torch.manual_seed(0)
+    model = init_detector(config, device="cpu")
+    loosen(model)
+    torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": model.dataset_meta}}, tmp_path / "zoo.pth")
+    found = [
+        open_source(f"mmdet:{name},{tmp_path / 'zoo.pth'},score_thr=0.0").prompts([Image(photo)])[0]
+        for name in ("rtmdet_tiny_8xb32-300e_coco", tmp_path / "zoo.py")
+    ]
+    assert found[0].labels == found[1].labels != ()
+    assert np.array_equal(found[0].boxes, found[1].boxes)
+    with pytest.raises(InputError, match="no-such-model does not make a detector"):
+        open_source("mmdet:no-such-model")
 
 
 def test_a_checkpoint_that_holds_more_than_tensors_says_what_to_do(rtmdet: str, tmp_path: Path) -> None:

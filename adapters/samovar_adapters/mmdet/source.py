@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,9 @@ class DetectorBoxes:
     they take turns.
 
     Args:
-        argument: "CONFIG[,CHECKPOINT]" and settings "text=…" (entities separated by " . "), "score_thr=…" (0.3 by
-            default) and "device=…" (a GPU if there is one), all separated by commas.
+        argument: "CONFIG[,CHECKPOINT]" and settings "text=…" (entities separated by " . " or by commas), "score_thr=…"
+            (0.3 by default) and "device=…" (a GPU if there is one), all separated by commas. In place of a config's
+            path one of MMDetection's model names, which brings its checkpoint if none is given.
 
     Raises:
         InputError: no config, or one that cannot be read; a setting that cannot be.
@@ -38,16 +41,22 @@ class DetectorBoxes:
     """
 
     def __init__(self, argument: str | None) -> None:
-        from mmdet.apis import init_detector
+        from mmdet.apis import DetInferencer, init_detector
 
         given = parse_argument("mmdet", argument, ("config", "checkpoint"), ("text", "score_thr", "device"))
-        self._text = given.get("text")
+        words = [word.strip() for word in re.split(r",|\.(?=\s|$)", given["text"])] if "text" in given else []
+        self._text = " . ".join(filter(None, words)) if "text" in given else None
         self._threshold = fraction("mmdet", "score_thr", given.get("score_thr", "0.3"))
         device = choose_device(given.get("device", "auto"), ("cuda", "cpu"), "mmdet")
-        if "checkpoint" not in given:
-            _log.warning("mmdet: no checkpoint after %s; what it finds is by untrained weights", given["config"])
+        config, checkpoint = given["config"], given.get("checkpoint")
+        is_name = not config.endswith(".py") and not Path(config).exists()
+        if checkpoint is None and not is_name:
+            _log.warning("mmdet: no checkpoint after %s; what it finds is by untrained weights", config)
         try:
-            self._model = init_detector(given["config"], given.get("checkpoint"), device=device, palette="random")
+            if is_name:
+                self._model = DetInferencer(config, checkpoint, device, palette="random", show_progress=False).model
+            else:
+                self._model = init_detector(config, checkpoint, device=device, palette="random")
         except FAILURES as error:
             raise InputError(f"mmdet: {argument} does not make a detector: {reason(error)}") from error
         self._open = hasattr(self._model, "language_model")

@@ -18,6 +18,8 @@ def parse_argument(
 ) -> dict[str, str]:
     """`"CONFIG,CHECKPOINT,text=a cat"` as a dictionary: what has no "=" by position, the rest by name.
 
+    What has none after a "text=" still belongs to that.
+
     Args:
         source: the source's name, for messages.
         argument: as typed.
@@ -30,8 +32,13 @@ def parse_argument(
     """
     found: dict[str, str] = {}
     free = list(positions)
+    latest = ""
     for part in filter(None, (argument or "").split(",")):
         name, equals, value = part.partition("=")
+        if latest == "text" and not (equals and name.isidentifier()):
+            found["text"] += f",{part}"  # words may have commas in them
+            continue
+        latest = name if equals else ""
         if equals and name.isidentifier():
             if name not in (*positions, *settings):
                 known = (*positions, *settings)
