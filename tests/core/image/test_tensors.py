@@ -49,6 +49,7 @@ def test_a_tensor_that_is_no_dense_picture_is_refused_in_one_line() -> None:
             Image(tensor)
 
 
+@pytest.mark.slow  # imports torch
 def test_taking_an_image_imports_no_torch() -> None:
     code = (
         "import sys, numpy; from samovar import Image; Image(numpy.zeros((2, 2), numpy.uint8)).pixels; "

@@ -76,6 +76,7 @@ def test_who_goes_on_asking_for_one_soon_has_the_machine_code() -> None:
     assert says_true(again)
 
 
+@pytest.mark.slow
 def test_what_has_loaded_numba_already_gets_nothing_but_machine_code(tmp_path: Path) -> None:
     code = USE.format(count=1).replace("import numpy", "import numba\nimport numpy")
     code = "from samovar.jit import before_compiling\ntold = []\nbefore_compiling(lambda: told.append(True))\n" + code
