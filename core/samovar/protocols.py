@@ -63,10 +63,11 @@ class Segmenter(Protocol):
     """A promptable model in SAM's two stages. Stateless between calls: any number of threads may call it at once."""
 
     @property
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self) -> Fingerprint | str:
         """Identifies weights, configuration, preprocessing and dtype. Its encoder's part is part of every cache key.
 
-        A plain string, as before there were two parts, still does: both parts are then that string.
+        A plain string, from before there were two parts, still does: both are then that string. Whoever asks goes
+        through `Fingerprint.of`; `Runtime.fingerprint` has.
         """
 
     @property

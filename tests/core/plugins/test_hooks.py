@@ -13,6 +13,7 @@ import click
 import pytest
 
 import samovar.plugins
+from samovar import Fingerprint
 from samovar.plugins import (
     CacheTierSpec,
     EvictEvent,
@@ -32,7 +33,7 @@ from tests.core.plugins.installed import ROOT
 
 HOOKS = PluginManager(installed=False).hooks
 SEGMENTED = SegmentEvent(
-    "cups", "cups 1", images=5, prompts=9, masks=12, encoded=2, encode_seconds=1.5, decode_seconds=0.1
+    "cups", Fingerprint.of("cups 1"), images=5, prompts=9, masks=12, encoded=2, encode_seconds=1.5, decode_seconds=0.1
 )
 EVICTED = EvictEvent(tier="memory", key="ab12", nbytes=4096, reason="budget")
 

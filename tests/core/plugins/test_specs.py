@@ -27,14 +27,14 @@ def test_a_spec_says_everything_and_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_specs_are_frozen(make: Callable[[], Spec]) -> None:
+def test_specs_are_frozen(make: Callable[[], Spec[Any]]) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        make().name = "other"  # type: ignore[misc]
+        make().name = "other"
 
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("name", ["", "Cups", "a b", "-a", "a--b", "a=b", "a/b", "a,b", None, 3, "ü", "a\n"])
-def test_a_name_that_cannot_be_typed_is_refused(make: Callable[..., Spec], name: Any) -> None:
+def test_a_name_that_cannot_be_typed_is_refused(make: Callable[..., Spec[Any]], name: Any) -> None:
     with pytest.raises(PluginError, match="lower-case letters and digits"):
         make(name)
 
@@ -43,7 +43,7 @@ def test_a_name_that_cannot_be_typed_is_refused(make: Callable[..., Spec], name:
 @pytest.mark.parametrize(
     "target", ["", "cups", "cups.load", "cups:", ":load", "cups:load()", "cu ps:load", None, print]
 )
-def test_a_target_that_names_no_callable_is_refused(make: Callable[..., Spec], target: Any) -> None:
+def test_a_target_that_names_no_callable_is_refused(make: Callable[..., Spec[Any]], target: Any) -> None:
     with pytest.raises(PluginError, match=r'target must be "package\.module:callable"'):
         make(target=target)
 
@@ -53,7 +53,7 @@ def test_a_target_that_names_no_callable_is_refused(make: Callable[..., Spec], t
     ("field", "value"),
     [("summary", ""), ("summary", "two\nlines"), ("summary", None), ("extra", ""), ("extra", "a b"), ("extra", "x[y")],
 )
-def test_other_common_fields_are_checked(make: Callable[..., Spec], field: str, value: Any) -> None:
+def test_other_common_fields_are_checked(make: Callable[..., Spec[Any]], field: str, value: Any) -> None:
     with pytest.raises(PluginError, match=f"{field} must be"):
         make(**{field: value})
 
