@@ -98,6 +98,16 @@ def test_the_command_line_follows_what_a_source_finds(tmp_path: Path, repository
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found = [[(mask["id"], mask["label"]) for mask in line["masks"]] for line in lines]
     assert found == [[], [(1, "face")], [(1, "face")]]
+    refused = subprocess.run(
+        [*command, "--json", "--checkpoint", "c"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "keeps no checkpoint" in refused.stderr
 
 
 def test_detections_go_in_and_come_out() -> None:

@@ -48,12 +48,14 @@ class FrameReader(Protocol):
         name: what messages call it.
         rate: frames a second, on average.
         length: how many frames there are, as the video says; None if it does not say.
+        pixel_aspect: width of a pixel over its height, of upright frames; None if they are square.
         problems: what could not be read so far, a line each.
     """
 
     name: str
     rate: Fraction
     length: int | None
+    pixel_aspect: Fraction | None
     problems: list[SamovarError]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -118,7 +120,7 @@ class _Pipe:
 
 
 class FolderReader:
-    """The images of a folder at a steady rate, in the order of their names.
+    """The images of a folder, but not of folders below it, at a steady rate, in the order of their names.
 
     One that cannot be read, or of another size, is named and left out.
     """
@@ -127,10 +129,13 @@ class FolderReader:
         self.name = str(folder)
         self.rate = rate
         self.problems: list[SamovarError] = []
-        self._paths = sorted(find_images(folder), key=_natural)
+        found = find_images(folder)
+        self._paths = sorted((path for path in found if path.parent == folder), key=_natural)
         if not self._paths:
-            raise InputError(f"{folder}: expected a folder of images; got none; name another folder or a video")
+            got = f"{len(found)} in folders below it" if found else "none"
+            raise InputError(f"{folder}: expected a folder of images; got {got}; name another folder or a video")
         self.length: int | None = len(self._paths)
+        self.pixel_aspect: Fraction | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """The images that can be read; the place of one that cannot stays empty in time."""

@@ -26,6 +26,7 @@ from samovar_adapters.video.frames import Frame
 __all__ = ["CocoVideo", "GrowingFile", "MaskFolder", "MotText", "MotsText", "Numbering", "TrackSink", "open_masks"]
 
 _MOST = 255  # objects that the byte of a pixel can number
+_MOTS_MOST = 999  # objects of a class, whose number is added to 1000 times that of the class
 
 
 class TrackSink(Protocol):
@@ -93,6 +94,24 @@ def open_masks(path: str | os.PathLike[str], name: str, numbering: Numbering | N
     return MaskFolder(path, numbering)
 
 
+class _Unnumbered:
+    """Objects whose numbers a format does not have: told once, in `problems`."""
+
+    def __init__(self, path: Path, most: int, remedy: str, problems: list[SamovarError]) -> None:
+        self._told, self._most, self._problems = set[int](), most, problems
+        self._said = f"{path}: numbers its objects up to {most}; left out: {{}}; {remedy}"
+
+    def has(self, number: int) -> bool:
+        """Whether the format takes this number; what it does not take is told."""
+        if number <= self._most:
+            return True
+        if number not in self._told:
+            self._told.add(number)
+            listed = ", ".join(map(str, sorted(self._told)[:10])) + (" …" if len(self._told) > 10 else "")
+            self._problems[:] = [SamovarError(self._said.format(listed))]
+        return False
+
+
 class GrowingFile:
     """A text file that is complete after every piece of it, so that a killed run leaves what it had.
 
@@ -150,11 +169,16 @@ class MotsText(_Text):
 
     option = "--masks"
 
+    def __init__(self, path: Path, numbering: Numbering) -> None:
+        super().__init__(path, numbering)
+        self._unnumbered = _Unnumbered(path, _MOTS_MOST, "name a .json, or give smaller ids", self.problems)
+
     def lines(self, number: int, masks: Masks) -> Iterator[str]:
         """See `_Text.lines`."""
         for ident, label, rle in zip(masks.ids, masks.labels, masks.to_coco_rle()):
             own, kind = self._numbering.object(ident), self._numbering.kind(label)
-            yield f"{number} {kind * 1000 + own} {kind} {masks.height} {masks.width} {rle['counts']}"
+            if self._unnumbered.has(own):
+                yield f"{number} {kind * 1000 + own} {kind} {masks.height} {masks.width} {rle['counts']}"
 
 
 class MotText(_Text):
@@ -239,13 +263,15 @@ class CocoVideo:
 class MaskFolder:
     """A folder with an indexed PNG for each frame, as DAVIS has it: each pixel the number of its object, 0 for none.
 
-    `00000.png`, `00001.png` …, in the colours of the overlay. Objects beyond the 255th are not in them.
+    `00000.png`, `00001.png` …, in the colours of the overlay. Objects with numbers above 255 are left out and told
+    in `problems`.
     """
 
     def __init__(self, path: Path, numbering: Numbering) -> None:
         check_folder(path, "--masks")
         self.problems: list[SamovarError] = []
         self._path, self._numbering = path, numbering
+        self._unnumbered = _Unnumbered(path, _MOST, "name a .json, or give smaller ids", self.problems)
         self._palette = np.vstack([np.zeros((1, 3), np.uint8), colours(_MOST)]).tobytes()
 
     def write(self, frame: Frame, masks: Masks) -> None:
@@ -255,7 +281,7 @@ class MaskFolder:
         for index in np.argsort(-masks.areas, kind="stable").tolist():
             number = self._numbering.object(masks.ids[index])
             crop, x, y = crops[index]
-            if number <= _MOST:
+            if self._unnumbered.has(number):
                 page[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = number
         picture = Pillow.fromarray(page)
         picture.putpalette(self._palette)

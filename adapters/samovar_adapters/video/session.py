@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, closing
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,7 @@ def run(
         ahead = stack.enter_context(closing(read_ahead(reader, _hint_of(tracker), known=known)))
         followed = follow(ahead, tracker, initialiser, sinks, every=every, checkpoint=progress, earlier=earlier)
         try:
+            stack.enter_context(_ending_on_signals())
             count = _report(stack.enter_context(closing(followed)), reader, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:
             if progress is not None:
@@ -96,6 +99,22 @@ def run(
         where = ", ".join(path for path in (out, masks, mot) if path)
         click.echo(f"{count} frames" + (f" → {where}" if where else ""), err=True)
     return 1 if reader.problems else 0
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP (`docker stop`, a lost connection) end a run as Ctrl-C does, its outputs whole, in here."""
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    # Not what somebody handles or, as nohup, ignores.
+    before = {kind: signal.SIG_DFL for kind in known if main and signal.getsignal(kind) is signal.SIG_DFL}
+    for kind in before:
+        signal.signal(kind, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def _check_apart(video: str, outputs: Mapping[str, str | None]) -> None:
@@ -141,7 +160,7 @@ def _sinks(reader: FrameReader, out: str | None, masks: str | None, mot: str | N
     if mot:
         sinks.append(MotText(Path(mot), numbering))
     if out:
-        sinks.append(OverlayVideo(Path(out), reader))
+        sinks.append(OverlayVideo(Path(out), reader, numbering))
     return sinks
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["StreamReader", "load_av", "one_line"]
 
 _BACK = 16  # frames in memory at a time on the way back
+_RESTART = Fraction(1, 4)  # second: a frame that is this much earlier than the one before begins a new count
+_SHORT = Fraction(1, 2)  # seconds that may lack at the end before a file is called cut short
 _AUDIO_WAITING = 4096  # packets: about a minute and a half; what nobody takes must not pile up
 
 
@@ -76,6 +78,8 @@ class StreamReader:
         self._packets: deque[Any] = deque(maxlen=_AUDIO_WAITING)
         self.rate = Fraction(self._video.average_rate or self._video.guessed_rate or 25)
         self.length: int | None = self._video.frames or None
+        aspect = self._video.sample_aspect_ratio
+        self.pixel_aspect: Fraction | None = aspect if aspect and aspect != 1 else None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames that can be decoded."""
@@ -83,23 +87,45 @@ class StreamReader:
 
     def _frames(self) -> Iterator[tuple[Frame, VideoFrame]]:
         number, size = 0, None
-        last = Fraction(-1)
+        last = end = shift = Fraction(0)
+        usual = 1 / self.rate
         for decoded in self._decoded():
-            time = decoded.pts * decoded.time_base if decoded.pts is not None else last + 1 / self.rate
-            time = max(Fraction(time), last + Fraction(1, 90_000)) if number else Fraction(time)
             pixels = _upright(decoded)
             size = size or pixels.shape
             if pixels.shape != size:
                 expected, got = f"{size[1]}×{size[0]}", f"{pixels.shape[1]}×{pixels.shape[0]}"
                 self._complain(f"frame {number}: expected {expected} like the first; got {got}; left out")
                 continue
-            last = time
-            yield self._frame(number, time, pixels), decoded
+            time = None if decoded.pts is None else decoded.pts * decoded.time_base + shift
+            if number == 0:
+                time = Fraction(0) if time is None else time
+                if self.pixel_aspect is not None and pixels.shape[:2] != (decoded.height, decoded.width):
+                    self.pixel_aspect = 1 / self.pixel_aspect  # lies on its side in the file
+            elif time is None or time < last - _RESTART:  # joined recordings, a camera that was lost: it goes on
+                shift += 0 if time is None else end - time
+                time = end
+            last = time if number == 0 else max(time, last + Fraction(1, 90_000))
+            end = last + (decoded.duration * decoded.time_base if decoded.duration else usual)
+            yield self._frame(number, last, pixels), decoded
             number += 1
         if number == 0:
             raise InputError(f"{self.name}: expected a video; got no frame that can be decoded; export it again")
-        if self.length is not None and number < self.length and not self.problems:
-            self._complain(f"ends after {number} of {self.length} frames; the file is cut short")
+        told = self._told_end()
+        short = told is not None and end < told - _SHORT and (self.length is None or number < self.length)
+        if told is not None and short and not self.problems:
+            self._complain(f"ends at {float(end):.2f} of {float(told):.2f} s, {number} frames; the file is cut short")
+
+    def _told_end(self) -> Fraction | None:
+        """When the video ends, in seconds, as its index says: its number of frames counts what edits hide."""
+        stream = self._video
+        if stream.duration:
+            return Fraction((stream.start_time or 0) + stream.duration) * stream.time_base
+        parts = stream.metadata.get("DURATION", "").split(":")  # of Matroska
+        try:
+            hours, minutes, seconds = (Fraction(part) for part in parts)
+        except ValueError:
+            return None
+        return 3600 * hours + 60 * minutes + seconds
 
     def _frame(self, number: int, time: Fraction, pixels: NDArray[np.uint8]) -> Frame:
         return Frame(number, time, Image(pixels, name=f"{self.name} frame {number}"))

@@ -58,7 +58,7 @@ def asks_every_frame(engine: str) -> bool:
     """Whether this engine follows what a detector finds, and not what prompts ask for. Raises UnknownNameError."""
     needs = {spec.name: spec.needs_source for spec in list_trackers()} | dict.fromkeys(_OF_MODEL, False)
     if engine not in needs:
-        raise UnknownNameError.among("engine", engine, [*_OF_MODEL, *sorted(needs)], "see samovar track --help")
+        raise UnknownNameError.among("engine", engine, needs, "see samovar track --help")
     return needs[engine]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -158,7 +159,7 @@ class Tag:
     size: float
 
 
-def place_tags(masks: Masks, shown: NDArray[np.int32], size: float) -> list[Tag]:
+def place_tags(masks: Masks, shown: NDArray[np.int32], size: float, numbers: Sequence[int] | None = None) -> list[Tag]:
     """Where each mask's tag goes: inside what shows of the mask if it fits there, else beside it, never on another tag.
 
     A mask for whose tag there is no free place gets none. Small masks choose first: they have the least room.
@@ -166,6 +167,7 @@ def place_tags(masks: Masks, shown: NDArray[np.int32], size: float) -> list[Tag]
     Args:
         shown: H×W int32, the mask that shows at each pixel, plus 1.
         size: of the type, in pixels; smaller where that makes a tag fit.
+        numbers: of the masks; from 1 on if not given.
     """
     board = _Board(shown)
     sizes = [s for s in (size, 0.82 * size, 0.66 * size) if s >= _SMALLEST] or [max(size, _SMALLEST)]
@@ -174,7 +176,8 @@ def place_tags(masks: Masks, shown: NDArray[np.int32], size: float) -> list[Tag]
         if masks.areas[i] == 0:
             continue
         label = _readable(masks.labels[i] or "")
-        texts = [f"{i + 1}  {label}", str(i + 1)] if label else [str(i + 1)]
+        number = str(i + 1 if numbers is None else numbers[i])
+        texts = [f"{number}  {label}", number] if label else [number]
         box = masks.boxes[i]
         place = None
         for text in texts:
@@ -339,7 +342,9 @@ def _has_glyph(letter: str) -> bool:
     return letter == " " or (drawn.size, bytes(drawn)) != (absent.size, bytes(absent))
 
 
-def draw_overlay(image: Image, masks: Masks, *, tags: bool = True) -> NDArray[np.uint8]:
+def draw_overlay(
+    image: Image, masks: Masks, *, tags: bool = True, numbers: Sequence[int] | None = None
+) -> NDArray[np.uint8]:
     """The image with every mask tinted, outlined and numbered from 1 in the order of `masks`, with its label if any.
 
     Lines and type grow with the image and get finer with many masks. Where masks overlap the smallest shows.
@@ -348,6 +353,7 @@ def draw_overlay(image: Image, masks: Masks, *, tags: bool = True) -> NDArray[np
         image: what the masks are of.
         masks: of the image's size.
         tags: whether to number them.
+        numbers: of the masks, such as their ids in a video; from 1 on if not given.
 
     Returns:
         H×W×3 uint8, RGB, of the image's size.
@@ -372,7 +378,7 @@ def draw_overlay(image: Image, masks: Masks, *, tags: bool = True) -> NDArray[np
         if crop.size:
             draw_outline(canvas, crop, x, y, palette[i], max(1.2, crowd * span / 260))
     if tags:
-        for tag in place_tags(masks, shown, max(10.0, crowd * span / 30)):
+        for tag in place_tags(masks, shown, max(10.0, crowd * span / 30), numbers):
             draw_tag(canvas, tag, palette[tag.mask])
     return canvas
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -104,6 +105,44 @@ def test_damaged_frames_are_left_out_and_named(tmp_path: Path) -> None:
     assert 5 < len(frames) < 20
     assert reader.problems
     assert all("bad.mp4" in str(problem) and "\n" not in str(problem) for problem in reader.problems)
+
+
+def test_times_that_start_again_go_on(tmp_path: Path) -> None:
+    part = write_video(tmp_path / "a.ts", FRAMES[:10]).read_bytes()
+    (tmp_path / "twice.ts").write_bytes(part + part)
+    reader = open_frames(str(tmp_path / "twice.ts"))
+    at = [float(frame.time) for frame in reader]
+    assert len(at) == 20
+    assert np.diff(at) == pytest.approx(0.04, abs=0.02)
+
+
+def test_a_stream_without_times_begins_at_zero(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.h264"), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 192, 128, "yuv420p"
+        for frame in FRAMES[:5]:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")))
+        file.mux(stream.encode(None))
+    assert [float(frame.time) for frame in open_frames(str(tmp_path / "a.h264"))] == [0, 0.04, 0.08, 0.12, 0.16]
+
+
+def test_frames_that_an_edit_hides_do_not_cut_a_file_short(tmp_path: Path) -> None:
+    at = [Fraction(number - 8, 25) for number in range(20)]  # those before zero are not shown
+    reader = open_frames(str(write_video(tmp_path / "a.mp4", FRAMES, at=at)))
+    shown = len(list(reader))
+    assert reader.length == 20
+    assert (shown, reader.problems) == (12, [])
+
+
+def test_a_folder_is_one_video_without_the_folders_below_it(tmp_path: Path) -> None:
+    from PIL import Image as Pillow
+
+    (tmp_path / "masks").mkdir()
+    Pillow.new("RGB", (8, 8)).save(tmp_path / "masks" / "0.png")
+    with pytest.raises(InputError, match="got 1 in folders below it"):
+        open_frames(str(tmp_path))
+    Pillow.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    assert len(list(open_frames(str(tmp_path)))) == 1
 
 
 @pytest.mark.parametrize(

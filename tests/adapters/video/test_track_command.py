@@ -17,7 +17,8 @@ import pytest
 from PIL import Image as Pillow
 from pycocotools import mask as coco
 
-from samovar import Image
+from samovar import Image, Masks
+from samovar_adapters.video import Frame, open_masks
 from tests.adapters.video.clips import ball, clip, meadow
 from tests.adapters.video.files import times, write_video
 
@@ -163,7 +164,10 @@ def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
         (("--box", "900,900,990,990", "--json"), b"misses the image"),
         (("--box", "1,1,9,9", "--json", "--rate", "5"), b"--rate is for folders"),
         (("--box", "1,1,9,9", "--json", "--engine", "detections"), b"needs a detector"),
-        (("--source", "faces", "--json", "--engine", "detections", "--checkpoint", "c"), b"keeps no checkpoint"),
+        (
+            ("--box", "1,1,9,9", "--json", "--engine", "optical"),
+            b"known: auto, detections, memory, propagate",
+        ),
     ],
 )
 def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[str, ...], said: bytes) -> None:
@@ -174,7 +178,8 @@ def test_usage_errors_are_one_line_and_status_two(video: Path, arguments: tuple[
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_stopped_without_a_checkpoint_it_promises_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_stopped_without_a_checkpoint_it_promises_nothing(tmp_path: Path, kind: str) -> None:
     source = write_video(tmp_path / "a.mp4", FRAMES * 20)
     command = [sys.executable, "-m", "samovar", "track", str(source), *PROMPTS, "--json"]
     masks = tmp_path / "m.json"
@@ -183,7 +188,7 @@ def test_stopped_without_a_checkpoint_it_promises_nothing(tmp_path: Path) -> Non
     ) as running:
         assert running.stdout is not None
         assert running.stdout.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(getattr(signal, kind))
         lines, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert said == "samovar: stopped; the outputs end here; with --checkpoint the same command would go on\n"
@@ -277,3 +282,14 @@ def test_a_cut_video_is_tracked_as_far_as_it_goes_with_status_one(tmp_path: Path
     (tmp_path / "cut.ts").write_bytes(whole[: len(whole) // 2])
     done = samovar("track", str(tmp_path / "cut.ts"), *PROMPTS, "--json")
     assert 3 < len(done.stdout.splitlines()) < 24
+
+
+@pytest.mark.parametrize(("masks", "most"), [("m", 255), ("m.txt", 999)])
+def test_objects_that_a_format_has_no_number_for_are_told(tmp_path: Path, masks: str, most: int) -> None:
+    sink = open_masks(tmp_path / masks, "a video")
+    both = Masks.from_array(np.eye(8, dtype=bool)[None].repeat(2, 0)).replace(ids=[most + 1, most])
+    for number in range(2):
+        sink.write(Frame(number, Fraction(number), FRAMES[0]), both)
+    sink.close()
+    (problem,) = sink.problems
+    assert f"up to {most}; left out: {most + 1}; name a .json" in str(problem)
