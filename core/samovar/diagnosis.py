@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from samovar.device import available_devices, why_no_gpu
 from samovar.errors import SamovarError
+from samovar.home import data_folder, settings_folder
 from samovar.plugins import list_segmenters, load_plugins
 from samovar.sizes import format_bytes
 
@@ -41,7 +42,7 @@ def examine() -> list[Finding]:
     except PackageNotFoundError:
         lack = "it runs from its sources without being installed, so none of its plugins is found"
         return [Finding("base install", "samovar", "broken", lack, "pip install . in the folder of its pyproject.toml")]
-    return [*_packages(), *_extras(), *_devices(), *_models(), *_plugins(), *_cache()]
+    return [*_packages(), *_extras(), *_devices(), *_models(), *_plugins(), *_cache(), *_folders()]
 
 
 def _requirements() -> Iterator[tuple[str | None, Requirement]]:
@@ -138,3 +139,11 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", str(folder), "broken", f"{existing} cannot be written", "set SAMOVAR_CACHE_DIR")
         return
     yield Finding("cache", str(folder), "ok", f"writable, {format_bytes(shutil.disk_usage(existing).free)} free")
+
+
+def _folders() -> Iterator[Finding]:
+    try:
+        yield Finding("folders", "settings", "ok", str(settings_folder()))
+        yield Finding("folders", "data", "ok", str(data_folder()))
+    except SamovarError as error:
+        yield Finding("folders", "home", "broken", str(error), "set HOME")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import PromptError
-from samovar.prompts import Prompt, Prompts, PromptsLike
-from samovar.schema import PROMPT_KEYS, OpenImage, PromptRecord, is_data_url, prompts_of, read
+from samovar.prompts import Prompts, PromptsLike
+from samovar.schema import PROMPT_KEYS, OpenImage, PromptRecord, is_data_url, prompt_record, prompts_of, read
 
 if TYPE_CHECKING:
     from samovar.image import Image
@@ -211,29 +212,6 @@ def _dump(prompts: Prompts) -> str:
     """One prompt a line."""
     if not len(prompts):
         return "[]"
-    rows = [json.dumps(_as_json(prompt, index), ensure_ascii=False) for index, prompt in enumerate(prompts)]
+    records = [prompt_record(prompt, f"prompt {index}") for index, prompt in enumerate(prompts)]
+    rows = [json.dumps(msgspec.to_builtins(record), ensure_ascii=False) for record in records]
     return "[\n  " + ",\n  ".join(rows) + "\n]"
-
-
-def _as_json(prompt: Prompt, index: int) -> dict[str, Any]:
-    item: dict[str, Any] = {}
-    if prompt.points is not None and prompt.point_labels is not None:
-        item["points"] = [_shortest(point) for point in prompt.points]
-        item["point_labels"] = prompt.point_labels.tolist()
-    if prompt.box is not None:
-        item["box"] = _shortest(prompt.box)
-    if prompt.mask is not None:
-        if isinstance(prompt.mask, np.ndarray):
-            raise _wrong(f"prompt {index}", "a mask of pixels", "low-resolution logits", "drop or threshold them")
-        item["mask"] = prompt.mask.to_coco_rle()[0]
-    if prompt.exemplar is not None:
-        raise _wrong(f"prompt {index}", "what JSON can hold", "an exemplar", "drop it or keep it in Python")
-    for key in ("text", "label", "id"):
-        if getattr(prompt, key) is not None:
-            item[key] = getattr(prompt, key)
-    return item
-
-
-def _shortest(values: NDArray[np.float32]) -> list[float]:
-    """The shortest decimals that give the same float32 back: 0.1, not 0.10000000149011612."""
-    return [float(str(value)) for value in values]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
+from numpy.typing import NDArray
 
 from samovar.errors import ImageError, InputError, MaskError, PromptError
 from samovar.prompts import Exemplar, Prompt, Prompts
@@ -37,9 +38,11 @@ __all__ = [
     "PromptRecord",
     "RunLengths",
     "SegmentRequest",
+    "image_record",
     "is_data_url",
     "mask_records",
     "masks_to_records",
+    "prompt_record",
     "prompts_of",
     "read",
 ]
@@ -135,7 +138,7 @@ class MaskRecord(Struct):
     ] = UNSET
 
 
-class ImageRecord(Struct, omit_defaults=True):
+class ImageRecord(Struct):
     """What became of one image of a command: a line of `--json`."""
 
     image: str
@@ -243,6 +246,40 @@ def masks_to_records(masks: Masks) -> list[dict[str, Any]]:
     """Masks as dicts that JSON can hold: box x1 y1 x2 y2 and area in pixels, score, prompt, label, id, COCO RLE."""
     records: list[dict[str, Any]] = msgspec.to_builtins(mask_records(masks))
     return records
+
+
+def prompt_record(prompt: Prompt, where: str) -> PromptRecord:
+    """One prompt as its record. Raises PromptError, which begins with `where`, for what JSON cannot hold."""
+    record = PromptRecord(text=prompt.text, label=prompt.label, id=prompt.id)
+    if prompt.points is not None and prompt.point_labels is not None:
+        record.points = [_shortest(point) for point in prompt.points]
+        record.point_labels = prompt.point_labels.tolist()
+    if prompt.box is not None:
+        record.box = _shortest(prompt.box)
+    if isinstance(prompt.mask, np.ndarray):
+        got = "got low-resolution logits; drop or threshold them"
+        raise PromptError(f"{where}: expected a mask of pixels; {got}")
+    if prompt.mask is not None:
+        record.mask = RunLengths(**prompt.mask.to_coco_rle()[0])
+    if prompt.exemplar is not None:
+        raise PromptError(f"{where}: expected what JSON can hold; got an exemplar; drop it or keep it in Python")
+    return record
+
+
+def _shortest(values: NDArray[np.float32]) -> list[float]:
+    """The shortest decimals that give the same float32 back: 0.1, not 0.10000000149011612."""
+    return [float(str(value)) for value in values]
+
+
+def image_record(image: str, status: str, masks: Masks | None, error: str | None) -> dict[str, Any]:
+    """What became of one image, as a dict that JSON can hold: the fields of `ImageRecord`."""
+    record = ImageRecord(image, status)
+    if masks is not None:
+        record.width, record.height, record.masks = masks.width, masks.height, mask_records(masks)
+    if error is not None:
+        record.error = error
+    made: dict[str, Any] = msgspec.to_builtins(record)
+    return made
 
 
 # ------------------------------------------------------------------------------------------- reading

@@ -24,6 +24,9 @@ Also `python -m samovar`. Made from the program's own help by `docs/reference/ma
 Every command ends with status 0 when all is done, 1 when some inputs failed (each is named and the rest is written),
 2 for wrong usage and 130 when interrupted. People's text goes to standard error; with `--json` standard output carries
 one JSON object a line.
+
+Names of commands, options, models, formats and sources are completed by the shell after `eval
+"$(_SAMOVAR_COMPLETE=bash_source samovar)"`, best in its start-up file; with `zsh_source` or `fish_source` in others.
 """
 
 

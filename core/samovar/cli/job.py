@@ -158,15 +158,10 @@ def _report(outcome: Outcome, summary: JobSummary, as_json: bool) -> None:
     else:
         summary.skipped += 1
     if as_json:
-        line: dict[str, Any] = {"image": outcome.key, "status": outcome.status}
-        if outcome.masks is not None:
-            line |= {"width": outcome.masks.width, "height": outcome.masks.height}
-            from samovar.schema import masks_to_records
+        from samovar.schema import image_record
 
-            line["masks"] = masks_to_records(outcome.masks)
-        if outcome.error is not None:
-            line["error"] = str(outcome.error)
-        click.echo(json.dumps(line))
+        error = None if outcome.error is None else str(outcome.error)
+        click.echo(json.dumps(image_record(outcome.key, outcome.status, outcome.masks, error)))
 
 
 def _count(number: int, word: str) -> str:
