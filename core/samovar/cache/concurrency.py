@@ -41,12 +41,14 @@ def on_fork(
         parent: in the parent, after it has.
     """
     for when, method in (("before", before), ("parent", parent), ("child", child)):
-        hooks = _hooks[when]
-        for number, reference in list(hooks.items()):
-            if reference() is None:
-                hooks.pop(number, None)
         if method is not None:
-            hooks[next(_numbers)] = weakref.WeakMethod(method)
+            _hook(_hooks[when], next(_numbers), method)
+
+
+def _hook(
+    hooks: dict[int, weakref.WeakMethod[Callable[[], None]]], number: int, method: Callable[[], None]
+) -> None:
+    hooks[number] = weakref.WeakMethod(method, lambda reference: hooks.pop(number, None))
 
 
 def forked() -> bool:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from operator import add, attrgetter
 from typing import TYPE_CHECKING
 
 from samovar.cache.concurrency import on_fork
@@ -61,7 +62,7 @@ class Counts:
     spent: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts.of_list(map(sum, zip(astuple(self), astuple(other))))
+        return Counts.of_list(map(add, self.as_list(), other.as_list()))
 
     @classmethod
     def names(cls) -> list[str]:
@@ -70,7 +71,7 @@ class Counts:
 
     def as_list(self) -> list[float]:
         """The values in the order of the attributes."""
-        return list(astuple(self))
+        return list(_values(self))
 
     @classmethod
     def of_list(cls, values: Iterable[float]) -> Counts:
@@ -79,6 +80,7 @@ class Counts:
         return cls(*map(int, numbers), saved, spent)
 
 
+_values = attrgetter(*Counts.names())
 _HIT, _MISS, _SAVED = (Counts.names().index(name) for name in ("hits", "misses", "saved"))
 
 
@@ -148,7 +150,7 @@ class Counter:
 
     def _add(self, place: Place, counts: Counts) -> None:
         row = self._row(place)
-        row[:] = map(sum, zip(row, counts.as_list()))
+        row[:] = map(add, row, counts.as_list())
 
 
 @dataclass(frozen=True)
