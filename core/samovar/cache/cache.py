@@ -89,7 +89,7 @@ class Cache:
         self.disk = disk
         self.store = TieredStore(self.tiers, on_evict)
         self._aliases = aliases or AliasTable(None if disk is None else disk.index)
-        self._flights = SingleFlight()
+        self.flights = SingleFlight()
         self._hints = PrefetchQueue()
         if disk is not None:
             weakref.finalize(self, _write_down, disk, self.store.counter)
@@ -155,14 +155,14 @@ class Cache:
             always = (admission or self.admission) == "always"
             encoding = _Encoding(self, segmenter, model, device, encode_batch, always, found)
             while missing:
-                mine, theirs = self._flights.claim(missing)
+                mine, theirs = self.flights.claim(missing)
                 try:
                     encoding.run({key: missing[key] for key in mine})
                 finally:
                     for key in mine:
-                        self._flights.land(key, found.get(key))
+                        self.flights.land(key, found.get(key))
                 for key, flight in theirs.items():
-                    embedding = flight.wait()
+                    embedding = flight.result()
                     if embedding is not None:
                         self.store.follow(key, device)
                         found[key] = embedding
@@ -295,9 +295,6 @@ class Cache:
         key = entry_key(pixels, _encoder(segmenter), self.precision)
         return tiers(key, _encoder(segmenter)[:16], device_of(segmenter))
 
-    def _land(self, key: str, embedding: Embedding) -> None:
-        self._flights.land(key, embedding)
-
 
 class _Encoding:
     """One call's work: make the embeddings that no tier has, in batches, and each by one process only.
@@ -400,7 +397,7 @@ class _Encoding:
 
     def _land(self, key: str, embedding: Embedding) -> None:
         self.found[key] = embedding
-        self.cache._land(key, embedding)
+        self.cache.flights.land(key, embedding)
 
     @contextmanager
     def _claimed(self, keys: Mapping[str, object], *, force: bool) -> Iterator[list[str]]:

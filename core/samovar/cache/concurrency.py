@@ -10,11 +10,11 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from concurrent.futures import Future
 
 from samovar.embedding import Embedding
 
-__all__ = ["Flight", "PrefetchQueue", "SingleFlight", "WriteBehindQueue", "forked", "on_fork"]
+__all__ = ["PrefetchQueue", "SingleFlight", "WriteBehindQueue", "forked", "on_fork"]
 
 log = logging.getLogger("samovar.cache")
 
@@ -45,9 +45,7 @@ def on_fork(
             _hook(_hooks[when], next(_numbers), method)
 
 
-def _hook(
-    hooks: dict[int, weakref.WeakMethod[Callable[[], None]]], number: int, method: Callable[[], None]
-) -> None:
+def _hook(hooks: dict[int, weakref.WeakMethod[Callable[[], None]]], number: int, method: Callable[[], None]) -> None:
     hooks[number] = weakref.WeakMethod(method, lambda reference: hooks.pop(number, None))
 
 
@@ -76,44 +74,29 @@ if hasattr(os, "register_at_fork"):
 # ------------------------------------------------------------------------------------------ single flight
 
 
-class Flight:
-    """An embedding that some thread is making."""
-
-    def __init__(self) -> None:
-        self._landed = threading.Event()
-        self._embedding: Embedding | None = None
-
-    def land(self, embedding: Embedding | None) -> None:
-        """Hand the embedding to whoever waits; None when it could not be made."""
-        if not self._landed.is_set():
-            self._embedding = embedding
-            self._landed.set()
-
-    def wait(self) -> Embedding | None:
-        """The embedding, or None when whoever was making it failed: the caller may then try."""
-        self._landed.wait()
-        return self._embedding
-
-
 class SingleFlight:
-    """Of all threads of a process that miss the same entry, one makes it and the others wait."""
+    """Of all threads of a process that miss the same entry, one makes it and the others wait.
+
+    A future gives the embedding, or None when whoever was making it failed: the caller may then try.
+    """
 
     def __init__(self) -> None:
         self._renew()
         on_fork(self._renew)
 
     def _renew(self) -> None:
-        self._lock, self._flying = threading.Lock(), dict[str, Flight]()
+        self._lock, self._flying = threading.Lock(), dict[str, Future[Embedding | None]]()
 
-    def claim(self, keys: Iterable[str]) -> tuple[dict[str, Flight], dict[str, Flight]]:
+    def claim(self, keys: Iterable[str]) -> tuple[list[str], dict[str, Future[Embedding | None]]]:
         """Those of `keys` that the caller now has to make and land, and those that other threads are making."""
-        mine, theirs = {}, {}
+        mine, theirs = [], {}
         with self._lock:
             for key in keys:
                 if key in self._flying:
                     theirs[key] = self._flying[key]
                 else:
-                    mine[key] = self._flying[key] = Flight()
+                    mine.append(key)
+                    self._flying[key] = Future()
         return mine, theirs
 
     def land(self, key: str, embedding: Embedding | None) -> None:
@@ -121,24 +104,22 @@ class SingleFlight:
         with self._lock:
             flight = self._flying.pop(key, None)
         if flight is not None:
-            flight.land(embedding)
+            flight.set_result(embedding)
 
 
 # --------------------------------------------------------------------------------------------- background
 
 
-class WriteBehindQueue:
-    """Runs work in order in one thread that lives while there is some; in the caller's, where there can be no other.
-
-    What work raises is logged, the first time.
+class _Queue:
+    """Work done in order, in one thread that lives while there is some.
 
     Args:
-        max_bytes: that may wait; who brings more waits himself.
+        name: of the thread.
+        daemon: whether the process may end without waiting for it.
     """
 
-    def __init__(self, max_bytes: int = 256 << 20) -> None:
-        self._max_bytes = max_bytes
-        self._warned = False
+    def __init__(self, name: str, *, daemon: bool) -> None:
+        self._name, self._daemon = name, daemon
         self._renew()
         on_fork(self._renew)
 
@@ -147,32 +128,20 @@ class WriteBehindQueue:
         self._nbytes = 0
         self._thread: threading.Thread | None = None
 
-    def put(self, nbytes: int, work: Work) -> None:
-        """Queue `work`, which holds on to `nbytes` of memory until it is done."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._nbytes == 0 or self._nbytes + nbytes <= self._max_bytes)
-            self._waiting.append((nbytes, work))
-            self._nbytes += nbytes
-            if self._thread is not None:
-                return
-            # Not a daemon: what is queued is finished before the process ends.
-            self._thread = threading.Thread(target=self._run, name="samovar-behind")
-            try:
-                self._thread.start()
-                return
-            except RuntimeError:  # the process is ending, or may have no more threads
-                self._thread = threading.current_thread()
-        self._run()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing is being done."""
-        return self._thread is None
-
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until everything is done; whether it is."""
+        """Wait until everything is done or forgotten; whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, seconds)
+
+    def _start(self) -> bool:
+        """See to it that there is a thread; whether there is. With the lock held."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=self._daemon)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the process is ending, or may have no more threads
+                self._thread = None
+        return self._thread is not None
 
     def _run(self) -> None:
         while True:
@@ -186,71 +155,83 @@ class WriteBehindQueue:
                 work()
             # A device may run out of memory here. The thread must outlive it: others wait for what is queued behind.
             except Exception as error:  # noqa: BLE001
-                if not self._warned:
-                    self._warned = True
-                    log.warning("an embedding is not kept by the slower tiers: %s: %s", type(error).__name__, error)
+                self._failed(error)
             finally:
                 del work
                 with self._changed:
                     self._nbytes -= nbytes
                     self._changed.notify_all()
 
+    def _failed(self, error: Exception) -> None:
+        """What becomes of what work raised."""
 
-class PrefetchQueue:
-    """Works on hints, in one thread that lives while there are some.
 
-    A hint must never pile up: when more than `bound` wait, the oldest are forgotten. What the work raises is dropped:
-    whoever asks for the same in earnest will meet the error, with nobody else to hear of it before.
+class WriteBehindQueue(_Queue):
+    """Does work in the background; in the caller's thread, where there can be no other. The process waits for it.
+
+    What work raises is logged, the first time.
+
+    Args:
+        max_bytes: that may wait; who brings more waits himself.
+    """
+
+    def __init__(self, max_bytes: int = 256 << 20) -> None:
+        self._max_bytes = max_bytes
+        self._warned = False
+        super().__init__("samovar-behind", daemon=False)
+
+    def put(self, nbytes: int, work: Work) -> None:
+        """Queue `work`, which holds on to `nbytes` of memory until it is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._nbytes == 0 or self._nbytes + nbytes <= self._max_bytes)
+            self._waiting.append((nbytes, work))
+            self._nbytes += nbytes
+            if self._start():
+                return
+            self._thread = threading.current_thread()
+        self._run()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being done."""
+        return self._thread is None
+
+    def _failed(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("an embedding is not kept by the slower tiers: %s: %s", type(error).__name__, error)
+
+
+class PrefetchQueue(_Queue):
+    """Works on hints. They must never pile up: when more than `bound` wait, the oldest are forgotten.
+
+    What the work raises is dropped: whoever asks for the same in earnest will meet the error, with nobody else to hear
+    of it before.
     """
 
     def __init__(self, bound: int = 16) -> None:
-        self._waiting: deque[Work] = deque(maxlen=bound)
+        self._bound = bound
         self._closed = False
-        self._renew()
-        on_fork(self._renew)
-        # The thread is a daemon: killed inside a model's native code at exit, it would take the process down with it.
+        # A daemon: killed inside a model's native code at exit, it would take the process down with it.
+        super().__init__("samovar-prefetch", daemon=True)
         atexit.register(_finish, weakref.ref(self))
-
-    def _renew(self) -> None:
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._waiting.clear()
 
     def put(self, works: list[Work]) -> None:
         """Queue `works`, first one first."""
         with self._changed:
             if self._closed:
                 return
-            self._waiting.extend(works)
-            if self._waiting and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="samovar-prefetch", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the process is ending, or may have no more threads: it was a hint
-                    self._thread = None
-                    self._waiting.clear()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until everything queued is done or forgotten; whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._thread is None, seconds)
+            self._waiting.extend((0, work) for work in works)
+            while len(self._waiting) > self._bound:
+                self._waiting.popleft()
+            if self._waiting and not self._start():
+                self._waiting.clear()  # they were hints
 
     def close(self) -> None:
         """Forget what waits; what is being worked on is finished."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._waiting:
-                    self._thread = None
-                    self._changed.notify_all()
-                    return
-                work = self._waiting.popleft()
-            with suppress(Exception):
-                work()
 
 
 def _finish(queue: weakref.ref[PrefetchQueue]) -> None:

@@ -77,7 +77,8 @@ class Counts:
     def of_list(cls, values: Iterable[float]) -> Counts:
         """The inverse of `as_list`."""
         *numbers, saved, spent = values
-        return cls(*map(int, numbers), saved, spent)
+        hits, misses, puts, evictions, damaged, failures = map(int, numbers)
+        return cls(hits, misses, puts, evictions, damaged, failures, saved, spent)
 
 
 _values = attrgetter(*Counts.names())

@@ -108,7 +108,7 @@ class TensorRecord:
         if isinstance(tensor, np.ndarray):
             if tensor.dtype.hasobject:
                 raise CacheError(f"tensor {name!r} holds Python objects, which a cache cannot keep; expected numbers")
-            array, dtype = tensor, np.lib.format.dtype_to_descr(tensor.dtype)
+            array, dtype = tensor, _described(tensor.dtype)
         elif is_torch(tensor):
             library = "torch"
             array, dtype = from_torch(name, tensor)
@@ -163,6 +163,10 @@ class TensorRecord:
 def aligned(nbytes: int) -> int:
     """`nbytes` rounded up to the alignment of tensors in files and slabs."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _described(dtype: np.dtype[Any]) -> Any:
+    return np.lib.format.dtype_to_descr(dtype)
 
 
 def numpy_dtype(description: Any) -> np.dtype[Any]:
