@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -178,12 +178,18 @@ class Config:
             return config
         return replace(config, controls=tuple(_with_labels(control, data) for control in config.controls))
 
-    def control(self, to_name: str, label: str | None, kind: Kind | None = None) -> Control:
+    def control(
+        self, to_name: str, label: str | None, kind: Kind | None = None, clicked: Collection[str] = ()
+    ) -> Control:
         """The tag that an answer about the image `to_name` goes to.
 
-        Of those of the wanted `kind` (of any, if there is none of it), in this order of weight: one that draws an area,
-        for a click is no answer to a click; that offers the label; that does not itself ask the backend; that, if it
-        does, draws what is found and not a box around it; that comes first.
+        Of those of the wanted `kind` (of any, if there is none of it), in this order of weight: one that was not
+        clicked with; that is not said to ask the backend; that draws areas, for a click is no answer to a click; that
+        offers the label; that draws what is found and not a box around it; that comes first. A tag that is said not to
+        ask (`smart="false"`) is there for answers, whatever it draws.
+
+        Args:
+            clicked: the names of the tags of the clicks that are answered.
 
         Raises:
             InputError: no tag labels regions of that image.
@@ -194,9 +200,11 @@ class Config:
             raise InputError(f"nothing in the labelling configuration labels {to_name!r}; add one of {wanted}")
         found = [control for control in found if control.kind == kind] or found
 
-        def weight(one: Control) -> tuple[bool, bool, bool, bool]:
-            around = one.kind in ("rectangle", "ellipse") and one.smart is not False
-            return one.kind == "keypoint", label is not None and label not in one.labels, one.smart is True, around
+        def weight(one: Control) -> tuple[bool, ...]:
+            may_ask = one.smart is not False
+            point, around = one.kind == "keypoint" and may_ask, one.kind in ("rectangle", "ellipse") and may_ask
+            unknown = label is not None and label not in one.labels
+            return one.name in clicked, one.smart is True, point, unknown, around
 
         return min(found, key=weight)
 

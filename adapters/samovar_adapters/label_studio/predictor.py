@@ -140,8 +140,7 @@ class Predictor:
             return image, Prompts.of([one for one in asked if takes_text or one.text is None])
 
         def draw(masks: Masks) -> dict[str, Any]:
-            together = {labels[0]: labels for labels in map(labels_of, filter(_is_region, drawn)) if labels}
-            found = self._regions(masks, config, to_name, item if tag.pages else None, rotation, together)
+            found = self._regions(masks, config, to_name, item if tag.pages else None, rotation, drawn)
             return self._prediction(found, float(masks.scores.mean()) if len(masks) else 0.0)
 
         return await self._engine.answer(read, draw, count=len(drawn))
@@ -238,14 +237,16 @@ class Predictor:
         to_name: str,
         item: int | None,
         rotation: int = 0,
-        together: Mapping[str, Sequence[str]] | None = None,
+        drawn: Sequence[Mapping[str, Any]] = (),
     ) -> list[dict[str, Any]]:
-        """What shows the masks in the editor; `together` are the labels that a first label came with."""
+        """What shows the masks in the editor; `drawn` is what they answer."""
+        together = {labels[0]: labels for labels in map(labels_of, drawn) if labels}  # by the first, which masks have
+        clicked = {str(one.get("from_name")) for one in drawn if str(one.get("type")).startswith("keypoint")}
         found = []
         for mask in masks:
             label = mask.labels[0]
-            control = config.control(to_name, label, self._options.kind)
-            labels = [one for one in (together or {}).get(label or "", [label]) if one in control.labels]
+            control = config.control(to_name, label, self._options.kind, clicked)
+            labels = [one for one in together.get(label or "", [label]) if one in control.labels]
             if not labels and len(control.labels) == 1:
                 # What the editor has no label for it does not show; where there is but one, that is meant.
                 labels = [control.labels[0]]
@@ -366,10 +367,6 @@ def _where(drawn: Sequence[Any], config: Config) -> tuple[str, int, int]:
 
 def _is_in(region: Any, shown: Mapping[str, Any]) -> bool:
     return isinstance(region, dict) and isinstance(region.get("to_name"), str) and region["to_name"] in shown
-
-
-def _is_region(region: Any) -> bool:
-    return isinstance(region, dict)
 
 
 def _labelled(config: Config) -> Iterable[str]:

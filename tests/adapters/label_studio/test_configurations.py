@@ -46,7 +46,15 @@ def regions(config: str, drawn: list[dict[str, Any]], data: dict[str, Any] | Non
 
 def point(label: str | None = "cat", **more: Any) -> dict[str, Any]:
     value = {"x": 50, "y": 50, "width": 1, **({} if label is None else {"keypointlabels": [label]})}
-    return {"id": "k1", "type": "keypointlabels", "to_name": "image", "is_positive": True, "value": value, **more}
+    return {
+        "id": "k1",
+        "from_name": "point",
+        "type": "keypointlabels",
+        "to_name": "image",
+        "is_positive": True,
+        "value": value,
+        **more,
+    }
 
 
 class Middle:
@@ -222,6 +230,8 @@ def test_what_else_is_said_of_a_region_is_no_region(kind: str, value: dict[str, 
 
 ONE = '<Label value="thing"/>'
 BOXES = f'<RectangleLabels name="r" toName="image" smart="false">{TWO}</RectangleLabels>'
+ASKING = BOXES.replace("false", "true")
+KEYS = POINTS.replace("point", "k").replace('smart="true"', "")
 OTHER = '<Label value="thing"/><Label value="object"/>'
 
 
