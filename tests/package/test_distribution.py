@@ -20,13 +20,17 @@ README_LIMIT = 120.0  # seconds of CPU, the install included; those of the wall 
 BASE = {
     "blake3",
     "click",
+    "filelock",
+    "msgspec",
     "numba",
     "numpy",
     "opencv-python-headless",
     "packaging",
     "pillow",
+    "platformdirs",
     "pluggy",
     "tqdm",
+    "urllib3",
     "xxhash",
 }
 # What those bring along themselves.
