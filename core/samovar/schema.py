@@ -151,7 +151,7 @@ class ImageRecord(Struct):
 
 # ------------------------------------------------------------------------------------------- over HTTP
 
-_Picture = Annotated[
+_Image = Annotated[
     str,
     Meta(
         description="What /v1/embed answered as `image`, or the image itself as a data: URL.",
@@ -164,7 +164,7 @@ _Tolerance = Annotated[float, Meta(description="pixels that outlines may be off,
 class SegmentRequest(Struct, forbid_unknown_fields=True):
     """Prompts on one image."""
 
-    image: _Picture
+    image: _Image
     prompts: list[PromptRecord | _Row]
     multimask: Annotated[bool, Meta(description="up to three masks a prompt: whole, part, sub-part")] = False
     polygons: Annotated[bool, Meta(description="outlines, too")] = False
@@ -174,7 +174,7 @@ class SegmentRequest(Struct, forbid_unknown_fields=True):
 class AutoRequest(Struct, forbid_unknown_fields=True):
     """Every object of one image."""
 
-    image: _Picture
+    image: _Image
     parameters: Annotated[
         dict[str, Any] | None,
         Meta(description="as of `samovar auto`, by SAM's names", examples=[{"points_per_side": 16}]),

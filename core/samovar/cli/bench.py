@@ -29,23 +29,23 @@ __all__ = ["bench"]
 def bench(image: str | None, repeat: int, as_json: bool, **loading: Any) -> None:
     """Time a model on this machine: encode, one point, 1 and 64 boxes (wall milliseconds, medians).
 
-    Without IMAGE, a 640×480 picture of noise and discs is made up; a photo of your own says more.
+    Without IMAGE, a 640×480 image of noise and discs is made up; a photo of your own says more.
     """
     from samovar.image import Image
     from samovar.loading import load
 
     runtime = load(loading.pop("model"), **{**loading, "cache": "off"})
-    picture = Image(image) if image is not None else Image(_discs(640, 480), name="made up")
+    shown = Image(image) if image is not None else Image(_discs(640, 480), name="made up")
     segmenter = runtime.segmenter
-    embedding = segmenter.encode([picture])[0]  # also compiles what is compiled on first use
-    rows = {"encode": _median(lambda: segmenter.encode([picture]), repeat)}
-    for name, work in _decodes(segmenter, embedding, picture).items():
+    embedding = segmenter.encode([shown])[0]  # also compiles what is compiled on first use
+    rows = {"encode": _median(lambda: segmenter.encode([shown]), repeat)}
+    for name, work in _decodes(segmenter, embedding, shown).items():
         work()
         rows[name] = _median(work, repeat)
     if as_json:
-        click.echo(json.dumps({"model": runtime.name, "width": picture.width, "height": picture.height, "ms": rows}))
+        click.echo(json.dumps({"model": runtime.name, "width": shown.width, "height": shown.height, "ms": rows}))
         return
-    click.echo(f"{runtime.name} on {picture.width}×{picture.height}, {embedding.nbytes / 2**20:.2f} MiB an embedding")
+    click.echo(f"{runtime.name} on {shown.width}×{shown.height}, {embedding.nbytes / 2**20:.2f} MiB an embedding")
     for name, milliseconds in rows.items():
         click.echo(f"  {name:<10} {milliseconds:9.1f} ms")
 
@@ -84,8 +84,8 @@ def _discs(width: int, height: int) -> Any:
     import numpy as np
 
     random = np.random.default_rng(0)
-    picture = random.normal(128, 12, (height, width, 3))
+    pixels = random.normal(128, 12, (height, width, 3))
     for _ in range(24):
         x, y, radius = random.integers(0, (width, height, height // 4))
-        cv2.circle(picture, (int(x), int(y)), int(radius), random.uniform(0, 255, 3).tolist(), -1)
-    return np.clip(picture + random.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+        cv2.circle(pixels, (int(x), int(y)), int(radius), random.uniform(0, 255, 3).tolist(), -1)
+    return np.clip(pixels + random.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)

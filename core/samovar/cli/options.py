@@ -226,7 +226,7 @@ class PromptArguments:
         points: clicks on one object, x y in pixels and 1 (object) or 0 (background).
         boxes: x1 y1 x2 y2 in pixels, each an object.
         texts: words, each naming what to find.
-        mask_file: the path of a picture of an object's mask.
+        mask_file: the path of an image of an object's mask.
         prompts_file: a file as `samovar.prompt_files` reads it.
         label: what to call the objects.
     """
@@ -311,7 +311,7 @@ prompt_options = _gathered(
         click.option("--box", "-b", "boxes", type=BOX, multiple=True,
                      help="A box in pixels; each is an object of its own."),
         click.option("--mask", "mask_file", type=click.Path(), metavar="FILE",
-                     help="A picture of the object's mask, which is wherever it is not black."),
+                     help="An image of the object's mask, which is wherever it is not black."),
         click.option("--text", "-t", "texts", multiple=True, metavar="WORDS",
                      help="What to find, for models that take text or with --convert."),
         click.option("--prompts", "prompts_file", type=click.Path(), metavar="FILE",
@@ -395,12 +395,12 @@ class OutputArguments:
 
 
 def _is_file(path: str) -> bool:
-    """Whether what is to be written looks like a file: it ends as the files of a mask sink do, or as pictures."""
+    """Whether what is to be written looks like a file: it ends as the files of a mask sink do, or as images."""
     from samovar.plugins import list_mask_sinks
 
     written = {suffix for spec in list_mask_sinks() for suffix in (spec.suffix, spec.item_suffix)}
     # By os.path, which says no to what no file system would take.
-    return Path(path).suffix.lower() in written - {"", None} | _PICTURES and not os.path.isdir(path)  # noqa: PTH112
+    return Path(path).suffix.lower() in written - {"", None} | _IMAGE_FILES and not os.path.isdir(path)  # noqa: PTH112
 
 
 def _format_of(out: str) -> str:
@@ -433,7 +433,7 @@ def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
     return sink
 
 
-_PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_IMAGE_FILES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _RESUME = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")
 _OUTPUTS = [
     click.option(

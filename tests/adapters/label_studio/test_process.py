@@ -131,7 +131,9 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken_on(tmp_path: Path)
         annotators = [threading.Thread(target=annotate, args=(index,)) for index in range(8)]
         for one in annotators:
             one.start()
-        time.sleep(1)
+        until = time.monotonic() + 60
+        while len(answers) < 16 and time.monotonic() < until:
+            time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         for one in annotators:
             one.join(60)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +17,7 @@ from samovar_adapters.serve import BodyLimits, Engine, Limits, create_app
 from tests.fakes import FilledBoxes
 from tests.hostile import encoded
 
-__all__ = ["SlowRed", "client_of", "engine_of", "flat"]
+__all__ = ["SlowRed", "client_of", "engine_of", "flat", "until"]
 
 
 class SlowRed(FilledBoxes):
@@ -25,11 +26,24 @@ class SlowRed(FilledBoxes):
     def __init__(self) -> None:
         super().__init__()
         self.allowed = threading.Event()
+        self.waiting = 0
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         if any(image.pixels[0, 0, 0] > 200 for image in images):
+            with self._lock:
+                self.waiting += 1
             assert self.allowed.wait(20)
         return super().encode(images)
+
+
+async def until(reached: Callable[[], object], seconds: float = 20.0) -> None:
+    """Let others on the event loop work until it is so. Raises TimeoutError."""
+
+    async def look() -> None:
+        while not reached():
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(look(), seconds)
 
 
 def flat(red: int, green: int = 0, width: int = 60, height: int = 40) -> bytes:

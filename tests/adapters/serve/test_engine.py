@@ -15,7 +15,7 @@ from samovar import Image, Masks, Prompt, Prompts, Runtime
 from samovar.errors import PromptError, WeightsError
 from samovar_adapters.serve import Busy, Engine, Limits, TooSlow
 from samovar_adapters.serve.decoding import Batcher
-from tests.adapters.serve.served import SlowRed, engine_of, flat
+from tests.adapters.serve.served import SlowRed, engine_of, flat, until
 from tests.fakes import FilledBoxes
 
 BOX = Prompts.of(Prompt(box=(2, 3, 12, 23)))
@@ -47,7 +47,7 @@ def test_an_image_is_encoded_once_however_many_ask_at_once_and_afterwards() -> N
     async def ask() -> None:
         engine = engine_of(segmenter)
         asking = [asyncio.create_task(engine.segment(picture(255), BOX)) for _ in range(40)]
-        await asyncio.sleep(0.2)
+        await until(lambda: segmenter.waiting)
         segmenter.allowed.set()
         assert all(len(masks) == 1 for masks in await asyncio.gather(*asking))
         await engine.segment(picture(255), BOX)
@@ -64,7 +64,7 @@ def test_slow_encodes_on_every_encoder_do_not_keep_another_images_click_waiting(
         engine = engine_of(segmenter, Limits(encoders=2))
         await engine.embed(picture(10))  # encoded before, as a second click's image is
         slow = [asyncio.create_task(engine.segment(picture(255, green), BOX)) for green in range(6)]
-        await asyncio.sleep(0.2)
+        await until(lambda: segmenter.waiting == 2)
         began = time.perf_counter()
         for _ in range(5):
             await engine.segment(picture(10), BOX)
@@ -211,7 +211,7 @@ def test_who_waits_for_threads_that_are_let_go_is_told() -> None:
         pool.submit(busy.wait)
         batcher: Batcher[int, int] = Batcher(list, pool, most=1)
         asking = [asyncio.create_task(batcher.ask(question)) for question in (1, 2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: not batcher.idle)
         pool.shutdown(wait=False, cancel_futures=True)
         busy.set()
         return list(await asyncio.gather(*asking, return_exceptions=True))
@@ -227,8 +227,7 @@ def test_a_warm_up_rehearses_what_it_is_told_and_outlives_what_fails() -> None:
         engine.warm_up(lambda: 1 / 0)
         engine.warm_up(lambda: done.append(thread()))
         await engine.runtime()
-        while not done:
-            await asyncio.sleep(0.01)
+        await until(lambda: done)
         await engine.close()
 
     run(ask())
@@ -256,7 +255,7 @@ def test_more_pictures_than_may_wait_are_refused() -> None:
     async def ask() -> list[Any]:
         engine = engine_of(segmenter, Limits(encoders=1, encodes_waiting=2))
         asking = [asyncio.create_task(engine.embed(picture(255, green))) for green in range(8)]
-        await asyncio.sleep(0.3)
+        await until(lambda: sum(one.done() for one in asking) == 5)  # refused
         segmenter.allowed.set()
         answers = await asyncio.gather(*asking, return_exceptions=True)
         await engine.close()

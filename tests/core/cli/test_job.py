@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL.ImageFile import ImageFile
 
 from samovar import Image, Masks, Runtime
 from samovar.cache import Cache, DiskTier
 from samovar.cli.job import write_masks
-from samovar.pipeline import Item
 from samovar.plugins import MaskSinkSpec, list_mask_sinks, resolve
 from samovar.protocols import PixelNeeds
 from tests.core.cache.support import PixelSegmenter
+
+Decoded = Callable[..., int]
 
 
 @pytest.fixture
@@ -47,45 +51,56 @@ class Boxes(Silent):
         self.needs_pixels = needs_pixels
 
 
-def decoded(folder: Path, photos: Path, *, sink: Silent | None = None, source: object = None) -> list[bool]:
-    """Whether each image's pixels had been decoded when its masks were there, in a new process as it were."""
-    tier = DiskTier(folder, 1 << 24)
-    cache = Cache([tier], disk=tier, admission="always")
-    runtime = Runtime(PixelSegmenter(), cache=cache)
-    seen = []
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photos: Path) -> Decoded:
+    """Gives how many files Pillow decodes for a job over the photos, each job in a new process as it were."""
+    files: list[ImageFile] = []
+    load = ImageFile.load
 
-    def segment(item: Item, image: Image) -> Masks:
-        masks = runtime.segment(image, [])
-        seen.append(image._pixels is not None)
-        return masks
+    def noted(self: ImageFile) -> Any:
+        if not any(file is self for file in files):
+            files.append(self)
+        return load(self)
 
-    sinks = {} if sink is None else {"sink": sink}
-    status = write_masks(
-        runtime, [str(photos)], segment, sinks, source=source,  # type: ignore[arg-type]
-        where=None, resume=False, as_json=False, quiet=True,
-    )  # fmt: skip
-    assert status == 0
-    return seen
+    monkeypatch.setattr(ImageFile, "load", noted)
+
+    def count(*, sink: object = None, source: object = None) -> int:
+        tier = DiskTier(tmp_path / "cache", 1 << 24)
+        runtime = Runtime(PixelSegmenter(), cache=Cache([tier], disk=tier, admission="always"))
+        files.clear()
+        status = write_masks(
+            runtime,
+            [str(photos)],
+            lambda item, image: runtime.segment(image, []),
+            {} if sink is None else {"sink": sink},  # type: ignore[dict-item]
+            source=source,  # type: ignore[arg-type]
+            where=None,
+            resume=False,
+            as_json=False,
+            quiet=True,
+        )
+        assert status == 0
+        return len(files)
+
+    return count
 
 
-def test_a_second_visit_decodes_nothing_where_nobody_looks_at_pixels(tmp_path: Path, photos: Path) -> None:
-    assert decoded(tmp_path / "cache", photos) == [True] * 3
-    assert decoded(tmp_path / "cache", photos) == [False] * 3
-    assert decoded(tmp_path / "cache", photos, sink=Boxes(False)) == [False] * 3
+def test_a_second_visit_decodes_nothing_where_nobody_looks_at_pixels(decoded: Decoded) -> None:
+    assert decoded() == 3
+    assert decoded() == 0
+    assert decoded(sink=Boxes(False)) == 0
 
 
-@pytest.mark.parametrize("needs", [True, None])
-def test_a_sink_that_looks_at_pixels_or_does_not_say_gets_them_ahead(
-    tmp_path: Path, photos: Path, needs: bool | None
-) -> None:
-    decoded(tmp_path / "cache", photos)
-    assert decoded(tmp_path / "cache", photos, sink=Silent() if needs is None else Boxes(needs)) == [True] * 3
+@pytest.mark.parametrize("sink", [Boxes(True), Silent()], ids=["looks at pixels", "does not say"])
+def test_a_sink_that_looks_at_pixels_or_does_not_say_gets_them_ahead(decoded: Decoded, sink: object) -> None:
+    decoded()
+    assert decoded(sink=sink) == 3
 
 
-def test_so_does_a_source(tmp_path: Path, photos: Path) -> None:
-    decoded(tmp_path / "cache", photos)
-    assert decoded(tmp_path / "cache", photos, source=Boxes(True)) == [True] * 3
-    assert decoded(tmp_path / "cache", photos, source=Boxes(False)) == [False] * 3
+def test_so_does_a_source(decoded: Decoded) -> None:
+    decoded()
+    assert decoded(source=Boxes(True)) == 3
+    assert decoded(source=Boxes(False)) == 0
 
 
 def wants_pixels(spec: MaskSinkSpec, folder: Path) -> bool:
