@@ -16,6 +16,7 @@ from samovar_plugins.toolkit import (
     Decoded,
     DecoderCore,
     Encoder,
+    Resize,
     SamComponents,
     SamPromptEncoder,
     Shared,
@@ -113,7 +114,7 @@ def build_around(trunk: Trunk, state: StateDict) -> SamComponents:
     return components(encoder, state, Stretch(trunk.image_size, antialias=True, mode="bilinear"), 16)
 
 
-def components(encoder: Encoder, state: StateDict, resize: Stretch, patch: int) -> SamComponents:
+def components(encoder: Encoder, state: StateDict, resize: Resize, patch: int) -> SamComponents:
     """SAM 2's prompt encoder and decoder around an encoder that gives what they take.
 
     Args:

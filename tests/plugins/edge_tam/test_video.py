@@ -46,7 +46,9 @@ def tensors() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def sam(tensors: dict[str, Tensor]) -> SamVideoSegmenter:
-    return tiny_of(tensors, SIDE)
+    made = tiny_of(tensors, SIDE)
+    assert isinstance(made, SamVideoSegmenter)
+    return made
 
 
 class TestMemory(TrackerTests):

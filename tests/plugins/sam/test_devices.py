@@ -75,10 +75,10 @@ def test_waiting_is_noticed() -> None:
 class Refusing:
     """An encoder that reads a result while it is recorded, which no graph can hold."""
 
-    frame = 64
+    image_size = 64
 
-    def __call__(self, frames: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"image": frames * float(frames.sum())}
+    def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"image": images * float(images.sum())}
 
 
 def both(dtype: torch.dtype) -> tuple[SamSegmenter, SamSegmenter]:

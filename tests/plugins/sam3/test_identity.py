@@ -16,9 +16,8 @@ from samovar import Image
 from samovar.embedding import Embedding
 from samovar.prompts import Prompt, Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.sam3.plugin import FAMILY
 from samovar_plugins.sam3.segmenter import Sam3Segmenter
-from tests.plugins.sam3.tiny import TRACKER, VISION, reference, save
+from tests.plugins.sam3.tiny import TRACKER, VISION, loaded, reference, save
 
 BOX = (60.0, 80.0, 420.0, 360.0)
 
@@ -31,7 +30,7 @@ def published() -> Any:
 @pytest.fixture(scope="module")
 def segmenter(published: Any, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
     folder = save(published, tmp_path_factory.mktemp("sam3"))
-    return FAMILY.load("sam3", weights=str(folder), device="cpu", dtype="float32")
+    return loaded(folder)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from samovar_plugins.sam3.detector import roi_align
 from samovar_plugins.sam3.plugin import FAMILY, detect
 from samovar_plugins.sam3.segmenter import Sam3Segmenter
 from samovar_plugins.toolkit import SamSegmenter
-from tests.plugins.sam3.tiny import reference, save
+from tests.plugins.sam3.tiny import loaded, reference, save
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Sam3Segmenter:
-    return FAMILY.load("sam3", weights=str(folder), device="cpu", dtype="float32")
+    return loaded(folder)
 
 
 class TestVisualPrompts(SegmenterTests):
@@ -46,7 +46,7 @@ class TestVisualPrompts(SegmenterTests):
         model, head = reference(encoder), "tracker_model.mask_decoder.transformer."
         ours, theirs = model.state_dict(), reference(decoder).state_dict()
         model.load_state_dict({name: (theirs if name.startswith(head) else ours)[name] for name in ours})
-        return FAMILY.load("sam3", weights=str(save(model, path)), device="cpu", dtype="float32").visual
+        return loaded(save(model, path)).visual
 
 
 def test_a_folder_of_hugging_face_is_recognised_and_answers(folder: Path, photo: Path) -> None:

@@ -11,7 +11,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import Sam3VideoConfig, Sam3VideoModel
 
-__all__ = ["WORDS", "reference", "save"]
+from samovar_plugins.sam3.plugin import FAMILY
+from samovar_plugins.sam3.segmenter import Sam3Segmenter
+
+__all__ = ["WORDS", "loaded", "reference", "save"]
 
 WORDS = ("a", "bright", "thing", "rectangle", "background", "visual", "of")
 
@@ -101,3 +104,10 @@ def save(model: Any, folder: Path) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing("<start> $A <end>", None, [("<start>", 0), ("<end>", 1)])
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+def loaded(path: Path) -> Sam3Segmenter:
+    """What SAM 3's loader makes of a folder or file."""
+    made = FAMILY.load("sam3", weights=str(path), device="cpu", dtype="float32")
+    assert isinstance(made, Sam3Segmenter)
+    return made

@@ -155,7 +155,7 @@ def test_a_fingerprint_made_too_early_is_refused(tmp_path: Path) -> None:
 
 
 def test_resizing_that_repr_does_not_tell_is_refused(tmp_path: Path) -> None:
-    given: Any = Weights("x", None, tmp_path, "cpu", torch.float32, dict, {}, {})  # type: ignore[arg-type]
+    given: Any = Weights("x", None, tmp_path, "cpu", torch.float32, dict, {}, {})
     with pytest.raises(PluginError, match="expected a object whose repr tells all of it"):
         given.fingerprint(object())
 
