@@ -146,7 +146,8 @@ class Sides:
 
     def decode(self, embedding: Any, prompts: Prompts, **options: Any) -> Masks:
         """Our masks."""
-        return self.ours.decode([embedding], [prompts], DecodeOptions(**options))[0]
+        masks: Masks = self.ours.decode([embedding], [prompts], DecodeOptions(**options))[0]
+        return masks
 
     def our_logits(self, embedding: Any, given: np.ndarray) -> Any:
         """N×1×256×256 by our decoder, without what comes after."""

@@ -32,6 +32,7 @@ __all__ = [
     "HasDevice",
     "MaskSink",
     "PixelNeeds",
+    "PlacesLogits",
     "PromptSource",
     "ReportsProblems",
     "Segmenter",
@@ -88,6 +89,18 @@ class Segmenter(Protocol):
 
     def decode_bytes(self, width: int, height: int) -> int:
         """Working memory that one more prompt on a `width`×`height` image needs, in bytes (an upper estimate)."""
+
+
+@runtime_checkable
+class PlacesLogits(Protocol):
+    """A segmenter that fills `Masks.logits` when asked to, and says where on the image they lie."""
+
+    def logits_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2 in pixels of a `width`×`height` image: what all rows and columns of the logits cover together.
+
+        Logit (row i, column j) of h×w lies at its part's centre: at x1 + (j + 0.5) · (x2 − x1) / w, and so on. The box
+        reaches beyond an image that the model pads to a square.
+        """
 
 
 @runtime_checkable

@@ -71,6 +71,10 @@ class Sam3Segmenter:
         """One embedding an image."""
         return self.visual.encode(images)
 
+    def logits_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """See `samovar.protocols.PlacesLogits`; those of texts lie there too."""
+        return self.visual.logits_box(width, height)
+
     def decode_bytes(self, width: int, height: int) -> int:
         """Of one more prompt; texts are answered one after another, in buffers that do not grow with their number."""
         return self.visual.decode_bytes(width, height)

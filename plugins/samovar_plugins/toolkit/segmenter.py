@@ -209,6 +209,11 @@ class SamSegmenter:
         """Three masks' logits and run lengths; the decoder's own buffers are bounded whatever the number of prompts."""
         return 3 * (4 * self._logits[0] * self._logits[1] + 32 * (width + height))
 
+    def logits_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """See `samovar.protocols.PlacesLogits`."""
+        across, down = self.components.resize.scale(width, height)
+        return 0.0, 0.0, self.side / across, self.side / down
+
     def interpolation(self, width: int, height: int) -> Interpolation:
         """From its low-resolution logits to the pixels of an image of that size, exactly as its own masks are made."""
         return self.components.resize.interpolation(self._logits, width, height)

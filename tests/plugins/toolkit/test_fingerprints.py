@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from samovar.fingerprint import Fingerprint
 from samovar.protocols import Segmenter
 from samovar.testing.scenes import scene
 from samovar_plugins.sam.plugin import build_sam
-from samovar_plugins.toolkit import Detected, Family, Weights, fingerprints
+from samovar_plugins.toolkit import Detected, Family, StateDict, Weights, fingerprints
 from tests.plugins.sam.weights import random_weights, two_seeds
 from tests.plugins.toolkit.small import FAMILY, NAME
 
@@ -146,7 +146,7 @@ def test_a_fingerprint_made_too_early_is_refused(tmp_path: Path) -> None:
     def build(given: Weights) -> Segmenter:
         made = SimpleNamespace(fingerprint=given.fingerprint())
         build_sam("sam", given.state)
-        return made  # type: ignore[return-value]
+        return cast("Segmenter", made)
 
     early = Family(FAMILY.specs, FAMILY.detect, build)
     torch.save(weights(), tmp_path / "w.pth")
@@ -155,7 +155,7 @@ def test_a_fingerprint_made_too_early_is_refused(tmp_path: Path) -> None:
 
 
 def test_resizing_that_repr_does_not_tell_is_refused(tmp_path: Path) -> None:
-    given: Any = Weights("x", None, tmp_path, "cpu", torch.float32, dict, {}, {})
+    given = Weights("x", StateDict({}), tmp_path, "cpu", torch.float32, dict, {}, {})
     with pytest.raises(PluginError, match="expected a object whose repr tells all of it"):
         given.fingerprint(object())
 
