@@ -123,7 +123,8 @@ class Runtime:
             PromptError: a prompt is malformed or outside the image.
             UnsupportedPromptError: the segmenter does not take that kind of prompt and nothing converts it.
         """
-        return self.segment_batch([image], [prompts], multimask=multimask, logits=logits)[0]
+        shown = Image(image)
+        return self.segment_batch([shown], [prompts], multimask=multimask, logits=logits)[0].seen_on(shown)
 
     def segment_batch(
         self,
@@ -183,7 +184,8 @@ class Runtime:
             (masks,) = self.stream([(view, prompts)], options, max_prompts=max_prompts, cancel=cancel)
             return masks
 
-        return generate(Image(image), defaults.override(parameters), segment)
+        whole = Image(image)
+        return generate(whole, defaults.override(parameters), segment).seen_on(whole)
 
     # ------------------------------------------------------------------------------------- the two halves, for servers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from samovar.errors import MaskError
+from samovar.errors import InputError, MaskError
 from samovar.image import Image, ImageLike
-from samovar.image.display import PREVIEW
+from samovar.image.display import PREVIEW, preview
 from samovar.image.display import to_png as png
 from samovar.masks.masks import Masks
 
@@ -395,26 +395,29 @@ def draw_masks(masks: Masks, image: ImageLike | None, *, tags: bool = True) -> N
     return draw_overlay(Image(image), masks, tags=tags)
 
 
-def save_drawing(masks: Masks, path: str | os.PathLike[str], image: ImageLike | None) -> None:
-    """Write what `draw_masks` draws, in the format that the suffix says. See `Masks.save`."""
+def save_drawing(path: str | os.PathLike[str], draw: Callable[[], NDArray[np.uint8]]) -> None:
+    """Write what `draw` draws, in the format that the suffix says. See `Masks.save`."""
     file = Path(path)
     if file.suffix.lower() not in _SUFFIXES:
         raise MaskError(
             f"{file}: masks are drawn to {', '.join(_SUFFIXES)}; got {file.suffix or 'no suffix'!r}; "
             "for annotation files use a sink, see `samovar plugins`"
         )
-    Pillow.fromarray(draw_masks(masks, image)).save(file)
+    Pillow.fromarray(draw()).save(file)
 
 
-def to_png(masks: Masks) -> bytes:
-    """The masks without their image as a notebook shows them, as a PNG file."""
+def to_png(masks: Masks, image: Image | None) -> bytes:
+    """The masks as a notebook shows them, as a PNG file: small, and without the image if that cannot be read now."""
     scale = min(1.0, PREVIEW / max(masks.width, masks.height))
     small = masks.resize(max(1, round(masks.width * scale)), max(1, round(masks.height * scale)))
-    return png(draw_masks(small, None))
+    try:
+        return png(draw_masks(small, None if image is None else preview(image.pixels)))
+    except InputError:  # moved, changed, or given to masks of another size: a look at them is no place to fail
+        return png(draw_masks(small, None))
 
 
-def to_html(masks: Masks) -> str:
-    """The masks as a notebook shows them: drawn, and a table of what is known of each."""
+def to_html(masks: Masks, drawn: bytes) -> str:
+    """The masks as a notebook shows them: `drawn`, a PNG file, and a table of what is known of each."""
     rows = []
     for i, box in enumerate(masks.boxes[:_LISTED].tolist()):
         cells = str(i + 1), escape(masks.labels[i] or ""), f"{masks.scores[i]:.3f}", f"{masks.areas[i]:,}"
@@ -423,5 +426,4 @@ def to_html(masks: Masks) -> str:
         rows.append(f"<td>…</td><td colspan=4>and {len(masks) - _LISTED} more</td>")
     head = "".join(f"<th>{name}</th>" for name in ("", "label", "score", "area", "box x1 y1 x2 y2"))
     table = f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-    drawn = f"<img src='data:image/png;base64,{b64encode(to_png(masks)).decode()}'>"
-    return f"{drawn}<p>{escape(repr(masks))}. On the image: <code>.show(image)</code></p>{table}"
+    return f"<img src='data:image/png;base64,{b64encode(drawn).decode()}'><p>{escape(repr(masks))}</p>{table}"

@@ -20,7 +20,7 @@ from samovar.masks.runs import Index, Runs, check_size, checked, concat, empty, 
 from samovar.types import trusted
 
 if TYPE_CHECKING:
-    from samovar.image import ImageLike
+    from samovar.image import Image, ImageLike
     from samovar.prompts import Prompt
     from samovar.types import ObjectId
 
@@ -151,7 +151,8 @@ class Masks:
 
         Raises MaskError for a wrong length, shape or type, and for NaN.
         """
-        return Masks(self.runs, self.columns.replaced(scores, prompt_index, labels, ids, logits, stability))
+        columns = self.columns.replaced(scores, prompt_index, labels, ids, logits, stability)
+        return self._seen_on(Masks(self.runs, columns))
 
     # ------------------------------------------------------------------------------------------------- what they are
 
@@ -234,7 +235,14 @@ class Masks:
         measured = self.__dict__.get("_measured")
         if measured is not None:  # don't measure again what was measured for all
             taken.__dict__["_measured"] = read_only(measured[0][index]), read_only(measured[1][index])
-        return taken
+        return self._seen_on(taken)
+
+    def _seen_on(self, masks: Masks) -> Masks:
+        """`masks`, which are of the same image, drawn on what these are drawn on."""
+        image = self.__dict__.get("_image")
+        if image is not None:
+            masks.__dict__["_image"] = image
+        return masks
 
     def equals(self, other: Masks) -> bool:
         """Whether both hold the same pixels in the same order, in images of one size. Columns are not compared."""
@@ -296,13 +304,29 @@ class Masks:
     # ------------------------------------------------------------------------------------------------- looked at
 
     def draw(self, image: ImageLike | None = None, *, tags: bool = True) -> NDArray[np.uint8]:
-        """H×W×3 uint8 RGB: every mask tinted, outlined and numbered on `image`, on a dark ground without one.
+        """H×W×3 uint8 RGB: every mask tinted, outlined and numbered on `image`.
 
-        Where masks overlap the smallest shows. Raises MaskError for an image of another size.
+        Without one, on the file that they were segmented in, or else on a dark ground. Where masks overlap the smallest
+        shows. Raises MaskError for an image of another size, and ImageError for one that cannot be read.
         """
         from samovar.masks.draw import draw_masks
 
-        return draw_masks(self, image, tags=tags)
+        return draw_masks(self, self._image_seen() if image is None else image, tags=tags)
+
+    def seen_on(self, image: Image) -> Masks:
+        """The same masks, which `draw` and the like draw on this image where they are given none.
+
+        Remembered for files alone, which cost nothing to remember. `Runtime.segment` and `segment_all` do this.
+        """
+        if image.path is None:
+            return self
+        seen = trusted(Masks, (self.runs, self.columns))
+        seen.__dict__.update(self.__dict__, _image=image.without_pixels())
+        return seen
+
+    def _image_seen(self) -> Image | None:
+        image = self.__dict__.get("_image")
+        return None if image is None else image.without_pixels()  # a copy: its pixels go when they have been drawn on
 
     def show(self, image: ImageLike | None = None) -> None:
         """Show what `draw` draws: below the notebook's cell, elsewhere in the system's viewer of images."""
@@ -333,17 +357,17 @@ class Masks:
         """
         from samovar.masks.draw import save_drawing
 
-        save_drawing(self, path, image)
+        save_drawing(path, lambda: self.draw(image))
 
     def _repr_png_(self) -> bytes:
         from samovar.masks.draw import to_png
 
-        return to_png(self)
+        return to_png(self, self._image_seen())
 
     def _repr_html_(self) -> str:
         from samovar.masks.draw import to_html
 
-        return to_html(self)
+        return to_html(self, self._repr_png_())
 
     # ------------------------------------------------------------------------------------------------- compared
 
@@ -420,7 +444,7 @@ class Masks:
         """
         if not min_area >= 0:
             raise MaskError(f"min_area must be 0 or more pixels; got {min_area!r}")
-        return Masks(transform.remove_small_regions(self.runs, min_area), self.columns)
+        return self._seen_on(Masks(transform.remove_small_regions(self.runs, min_area), self.columns))
 
     # ------------------------------------------------------------------------------------------------- old names
 

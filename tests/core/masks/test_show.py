@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageShow
 
-from samovar import Embedding, Image, Masks, Prompt, Prompts
-from samovar.errors import MaskError, MissingExtraError, SamovarError
+from samovar import Embedding, Image, Masks, Prompt, Prompts, Runtime
+from samovar.errors import ImageError, MaskError, MissingExtraError, SamovarError
 from samovar.masks.draw import draw_overlay
+from tests.fakes import FilledBoxes
 
 
 def two() -> Masks:
@@ -36,6 +38,26 @@ def test_masks_are_drawn_on_the_image_or_on_a_dark_ground() -> None:
     assert two().draw(tags=False)[0, 0].max() < 40
     with pytest.raises(MaskError, match="the masks are 80×60 but the image is 8×6"):
         two().draw(PHOTO[:6, :8])
+
+
+def test_masks_remember_the_file_that_they_were_segmented_in(tmp_path: Path) -> None:
+    file = tmp_path / "street.png"
+    Pillow.fromarray(PHOTO).save(file)
+    masks = Runtime(FilledBoxes()).segment(file, [(5, 5, 40, 40), (45, 20, 75, 55)])
+    for some in (masks, masks.replace(labels=["cup", "tea"]), masks[1], masks[::-1], masks.remove_small_regions(3)):
+        np.testing.assert_array_equal(some.draw(), some.draw(PHOTO))
+    assert masks[0].draw(np.zeros_like(PHOTO))[0, 0].max() == 0
+    assert masks.crop((0, 0, 50, 50)).draw().shape == (50, 50, 3)
+    with Pillow.open(io.BytesIO(masks._repr_png_())) as image:
+        np.testing.assert_array_equal(np.asarray(image), masks.draw(PHOTO))
+    again = pickle.loads(pickle.dumps(masks))
+    assert again.equals(masks)
+    assert again.draw()[0, 0].max() < 40
+    file.unlink()
+    assert masks._repr_html_().startswith("<img")
+    with pytest.raises(ImageError, match="no such file"):
+        masks.draw()
+    assert Runtime(FilledBoxes()).segment(PHOTO, (5, 5, 40, 40)).draw()[0, 0].max() < 40
 
 
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".webp"])
