@@ -21,7 +21,7 @@ from samovar_plugins.sam2 import MemoryTracker, VideoFamily, convert_video_name,
 from samovar_plugins.toolkit import SamSegmenter, StateDict, gelu_
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
+    from samovar.protocols import EmbeddingCache
 
 __all__ = ["VIDEO", "RepVit", "convert_memory_name", "memory_tracker"]
 
@@ -166,7 +166,7 @@ _PARTS = (
 
 
 def memory_tracker(
-    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: Cache | None = None
+    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: EmbeddingCache | None = None
 ) -> MemoryTracker:
     """A tracker from the tensors of a checkpoint, under Meta's names or Hugging Face's.
 

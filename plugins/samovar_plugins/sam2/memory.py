@@ -25,6 +25,7 @@ from samovar.errors import InputError, PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts, PromptsLike
+from samovar.protocols import EmbeddingCache
 from samovar.tracking import Snapshot
 from samovar.types import ObjectId
 from samovar_plugins.toolkit import SamSegmenter
@@ -69,12 +70,13 @@ class MemoryTracker:
         model: Any,
         session: Callable[[int, int], Any],
         encoder: SamSegmenter,
-        cache: Cache | None = None,
+        cache: EmbeddingCache | None = None,
         *,
         whole: bool = False,
     ) -> None:
         self._model, self._new_session, self._whole = model, session, whole
-        self._encoder, self._cache = encoder, cache or Cache.open("off")
+        self._encoder = encoder
+        self._cache: EmbeddingCache = Cache() if cache is None else cache
         self._device, self._dtype = encoder.device, encoder.dtype
         self._places = _places(model).to(self._device, self._dtype)
         self._session: Any = None

@@ -19,7 +19,7 @@ from samovar_plugins.sam2.plugin import convert_video_name
 from samovar_plugins.toolkit import SamSegmenter, convert_state_dict
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
+    from samovar.protocols import EmbeddingCache
 
 __all__ = ["VideoFamily", "memory_tracker", "named", "session_of", "with_weights"]
 
@@ -70,7 +70,9 @@ class VideoFamily:
         model.vision_encoder = None
         return model
 
-    def tracker(self, tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: Cache | None) -> MemoryTracker:
+    def tracker(
+        self, tensors: Mapping[str, Tensor], encoder: SamSegmenter, cache: EmbeddingCache | None
+    ) -> MemoryTracker:
         """A tracker from tensors under Meta's names. Raises WeightsError if one is missing, or of another shape."""
         model = with_weights(self.model(encoder.side), tensors, self.rename, encoder)
         session = session_of(self._named("modeling", "InferenceSession"), encoder)
@@ -88,7 +90,7 @@ class VideoFamily:
 
 
 def memory_tracker(
-    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: Cache | None = None
+    load: Callable[[], Mapping[str, Tensor]], encoder: SamSegmenter, cache: EmbeddingCache | None = None
 ) -> MemoryTracker:
     """A tracker from the tensors of a checkpoint of SAM 2 or 2.1, under Meta's names or Hugging Face's.
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from samovar.cache import Cache
 from samovar.embedding import Embedding
 from samovar.fingerprint import Fingerprint
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.prompts import Prompt, Prompts
-from samovar.protocols import DecodeOptions
+from samovar.protocols import DecodeOptions, EmbeddingCache
 from samovar.tracking import Tracker
 from samovar.types import Kind
 from samovar_plugins.sam3.detector import Detector
@@ -41,7 +40,9 @@ class Sam3Segmenter:
         memory: makes a tracker of the same weights; see `samovar.tracking.VideoSegmenter`.
     """
 
-    def __init__(self, visual: SamSegmenter, detector: Detector, memory: Callable[[Cache | None], Tracker]) -> None:
+    def __init__(
+        self, visual: SamSegmenter, detector: Detector, memory: Callable[[EmbeddingCache | None], Tracker]
+    ) -> None:
         self.visual = visual
         self._memory = memory
         self._detector = detector
@@ -63,7 +64,7 @@ class Sam3Segmenter:
         """Where it runs."""
         return self.visual.device
 
-    def tracker(self, cache: Cache | None = None) -> Tracker:
+    def tracker(self, cache: EmbeddingCache | None = None) -> Tracker:
         """A new tracker. What its model has besides the encoder is loaded each time."""
         return self._memory(cache)
 

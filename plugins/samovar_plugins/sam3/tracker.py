@@ -19,7 +19,7 @@ from samovar_plugins.sam2 import MemoryTracker, components, session_of, with_wei
 from samovar_plugins.toolkit import SamComponents, SamSegmenter, StateDict, Stretch, Weights
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
+    from samovar.protocols import EmbeddingCache
 
 __all__ = ["Sam3Encoder", "build_tracker", "memory_tracker"]
 
@@ -96,7 +96,7 @@ def memory_tracker(
     folder: Path,
     load: Callable[[str], Mapping[str, Tensor]],
     encoder: SamSegmenter,
-    cache: Cache | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> MemoryTracker:
     """A tracker from the part of a checkpoint that is not the encoder.
 

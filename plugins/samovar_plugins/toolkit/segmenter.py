@@ -35,7 +35,7 @@ from samovar_plugins.toolkit.prompt_encoder import PromptEncoder, SamPromptEncod
 from samovar_plugins.toolkit.resize import Interpolation, Resize, ResizeLongestSide
 
 if TYPE_CHECKING:
-    from samovar.cache import Cache
+    from samovar.protocols import EmbeddingCache
 
 __all__ = ["CudaGraphEncoder", "Encoder", "MaskBuilder", "SamComponents", "SamSegmenter", "SamVideoSegmenter"]
 
@@ -77,7 +77,7 @@ class SamComponents:
     grid: tuple[int, int]
     dense: Callable[[NDArray[np.float32]], Tensor] | None
     limit: float | None = None
-    tracker: Callable[[SamSegmenter, Cache | None], Tracker] | None = None
+    tracker: Callable[[SamSegmenter, EmbeddingCache | None], Tracker] | None = None
 
     @classmethod
     def around(
@@ -290,7 +290,7 @@ class SamSegmenter:
 class SamVideoSegmenter(SamSegmenter):
     """The same with a tracker of its own; see `samovar.tracking.VideoSegmenter`."""
 
-    def tracker(self, cache: Cache | None = None) -> Tracker:
+    def tracker(self, cache: EmbeddingCache | None = None) -> Tracker:
         """A new tracker. What its model has besides the encoder is loaded each time."""
         if self.components.tracker is None:
             raise TypeError("expected components with a tracker; got none; use SamSegmenter")
