@@ -239,20 +239,17 @@ OTHER = '<Label value="thing"/><Label value="object"/>'
     ("tags", "wanted"),
     [
         (f'<BrushLabels name="b" toName="image">{OTHER}</BrushLabels>{POINTS}', ("brushlabels", None)),
-        (
-            f'<BrushLabels name="b" toName="image"><Label value="thing"/></BrushLabels>{POINTS}',
-            ("brushlabels", ["thing"]),
-        ),
+        (f'<BrushLabels name="b" toName="image">{ONE}</BrushLabels>{POINTS}', ("brushlabels", ["thing"])),
         (f'<KeyPointLabels name="k" toName="image">{TWO}</KeyPointLabels>{BRUSH}', ("brushlabels", ["cat"])),
         (f'{POINTS}<Brush name="b" toName="image"/>', ("brush", None)),
         (POINTS, ("keypointlabels", ["cat"])),
         # As HumanSignal's AdvancedSAM has them: nothing says which is smart, so all are.
         (f'{POINTS}<RectangleLabels name="r" toName="image">{TWO}</RectangleLabels>{BRUSH}', ("brushlabels", ["cat"])),
         # Where it is said, the first that does not ask.
-        (
-            f'<RectangleLabels name="r" toName="image" smart="false">{TWO}</RectangleLabels>{BRUSH}',
-            ("rectanglelabels", ["cat"]),
-        ),
+        (f"{BOXES}{BRUSH}", ("rectanglelabels", ["cat"])),
+        # Key points that are there for answers, beside the ones that were clicked with.
+        (f"{KEYS}{POINTS}{ASKING}", ("keypointlabels", ["cat"])),
+        (f"{POINTS}{ASKING}", ("rectanglelabels", ["cat"])),
     ],
 )
 def test_a_click_is_never_answered_with_a_click(tags: str, wanted: Any) -> None:
