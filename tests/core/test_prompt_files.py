@@ -76,6 +76,17 @@ def test_an_uncompressed_rle_and_a_picture_are_masks_too(tmp_path: Path) -> None
         np.testing.assert_array_equal(cast("Masks", prompt.mask).to_array()[0], MASK)
 
 
+def test_an_exemplar_is_an_image_beside_the_file_and_a_mask_of_its_size(tmp_path: Path) -> None:
+    Pillow.fromarray(np.full((6, 8, 3), 90, np.uint8)).save(tmp_path / "shown.png")
+    Pillow.fromarray(MASK).save(tmp_path / "mask.png")
+    examples = [{"exemplar": {"image": "shown.png", "mask": mask}, "label": "cup"} for mask in (RLE, "mask.png")]
+    for prompt in one_image(written(tmp_path, json.dumps(examples))):
+        assert prompt.kinds == {"exemplar"}
+        assert prompt.exemplar is not None
+        assert prompt.exemplar.image.pixels[0, 0].tolist() == [90, 90, 90]
+        np.testing.assert_array_equal(prompt.exemplar.mask.to_array()[0], MASK)
+
+
 def test_an_object_of_images_gives_each_image_its_own(tmp_path: Path) -> None:
     path = written(tmp_path, '{"a.jpg": [{"box": [0, 0, 4, 4]}], "b/c.jpg": {"points": [[1, 1]]}, "d.jpg": []}')
     images = load_prompts(path)
