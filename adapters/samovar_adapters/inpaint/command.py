@@ -159,7 +159,7 @@ def _inpainter_of(given: dict[str, Any], method: str | None) -> Inpainter | None
     from samovar_adapters.inpaint.repainting import open_inpainter
 
     if pipeline is None:
-        return open_inpainter(method)
+        return open_inpainter(str(method))
     told |= {name: given.get(name, "auto") for name in ("device", "dtype")}
     show = sys.stderr.isatty() and not given["quiet"]
     return open_inpainter(f"diffusers={pipeline}", seed=seed, progress_bar=show, **told)

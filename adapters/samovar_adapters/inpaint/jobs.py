@@ -141,7 +141,7 @@ def replace_background(
     kept = Region.within(found.union(), feather)
     if alpha is not None:
         x1, y1, x2, y2 = kept.box
-        kept = Region(kept.box, kept.alpha * (alpha[y1:y2, x1:x2] / np.float32(255)))
+        kept = Region(kept.box, (kept.alpha * alpha[y1:y2, x1:x2] / 255).astype(np.float32))
     behind = _behind(image, kept.inside(whole) < 1, background)
     kept.paste(behind, np.ascontiguousarray(image.pixels), whole)
     return behind

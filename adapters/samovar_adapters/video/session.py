@@ -18,7 +18,7 @@ import click
 from tqdm import tqdm
 
 from samovar.errors import Cancelled, InputError
-from samovar.image import Image
+from samovar.image import Image, find_images
 from samovar.loading import load, open_source
 from samovar.masks import Masks
 from samovar.prompts import Prompts, PromptsLike
@@ -31,7 +31,7 @@ from samovar_adapters.video.outputs import MotText, Numbering, TrackSink, open_m
 from samovar_adapters.video.overlay import OverlayVideo
 from samovar_adapters.video.trackers import asks_every_frame, open_tracker
 
-__all__ = ["run"]
+__all__ = ["identity_of", "run"]
 
 
 def run(
@@ -64,7 +64,7 @@ def run(
         reader = stack.enter_context(closing(open_frames(video, rate=_fraction(rate))))
         runtime = load(loading.pop("model"), **loading)
         job = {
-            "video": _identity(video),
+            "video": identity_of(video),
             "model": str(runtime.fingerprint),
             "engine": engine,
             "source": source,
@@ -178,9 +178,12 @@ def _report(followed: Iterable[tuple[Frame, Masks]], reader: FrameReader, *, as_
     return count
 
 
-def _identity(video: str) -> list[str | int]:
-    """What tells a video from another of the same name."""
+def identity_of(video: str) -> list[str | int]:
+    """What tells a video, or a folder's images, from others of the same name."""
     path = Path(video)
+    if path.is_dir():
+        told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(find_images(path))]
+        return [video, hashlib.sha256(json.dumps(told).encode()).hexdigest()]
     if not path.is_file():
         return [video]
     return [video, path.stat().st_size, path.stat().st_mtime_ns]

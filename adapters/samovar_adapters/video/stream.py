@@ -119,7 +119,7 @@ class StreamReader:
         """When the video ends, in seconds, as its index says: its number of frames counts what edits hide."""
         stream = self._video
         if stream.duration:
-            return Fraction((stream.start_time or 0) + stream.duration) * stream.time_base
+            return Fraction((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
         parts = stream.metadata.get("DURATION", "").split(":")  # of Matroska
         try:
             hours, minutes, seconds = (Fraction(part) for part in parts)

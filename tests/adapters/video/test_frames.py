@@ -53,6 +53,7 @@ for _ in range(600):
 """
 
 
+@pytest.mark.slow
 def test_a_video_that_is_left_in_the_middle_never_hangs(tmp_path: Path) -> None:
     # Its decoder's threads still run then. Where they may speak to Python, most such runs lock up.
     frames, _ = clip(meadow(320, 208), [ball((210, 50, 40), 28)], lambda n: [(50 + 9 * n, 100)], 24)

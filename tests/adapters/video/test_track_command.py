@@ -19,6 +19,7 @@ from pycocotools import mask as coco
 
 from samovar import Image, Masks
 from samovar_adapters.video import Frame, open_masks
+from samovar_adapters.video.session import identity_of
 from tests.adapters.video.clips import ball, clip, meadow
 from tests.adapters.video.files import times, write_video
 
@@ -119,6 +120,7 @@ def test_tracking_the_same_clip_again_encodes_nothing(video: Path, tmp_path: Pat
     assert encoded() == once
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(
@@ -263,6 +265,16 @@ def test_a_checkpoint_is_of_one_video_whatever_its_name(tmp_path: Path) -> None:
     assert len(samovar(*command).stdout.splitlines()) == 52
     write_video(source, small[:51])
     assert b"checkpoint of another run" in samovar(*command, status=2).stderr
+
+
+def test_a_checkpoint_is_of_the_images_that_a_folder_had(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        Pillow.fromarray(FRAMES[number].pixels).save(tmp_path / "in" / f"{number}.png")
+    before = identity_of(str(tmp_path / "in"))
+    assert identity_of(str(tmp_path / "in")) == before
+    Pillow.fromarray(FRAMES[9].pixels).save(tmp_path / "in" / "1.png")
+    assert identity_of(str(tmp_path / "in")) != before
 
 
 def test_a_video_of_one_frame_of_odd_size(tmp_path: Path) -> None:
