@@ -41,7 +41,6 @@ class Model:
         summary: one line for listings.
         weights, digest: where they come from, and of the file there.
         parameters: how many.
-        embedding_bytes: of one image, in float32.
         aliases: other names.
     """
 
@@ -53,8 +52,12 @@ class Model:
     weights: str
     digest: str
     parameters: int
-    embedding_bytes: int
     aliases: tuple[str, ...] = ()
+
+    @property
+    def embedding_bytes(self) -> int:
+        """Of one image, in float32: 256 channels; SAM-HQ's fine features have 32 at 16 times as many positions."""
+        return (12 if self.kind in ("sam-hq", "sam-hq-tiny") else 4) << 20
 
     @property
     def spec(self) -> SegmenterSpec:
@@ -88,7 +91,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_META}/sam_vit_b_01ec64.pth",
         digest="sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         parameters=93_735_472,
-        embedding_bytes=4 << 20,
         aliases=("facebook/sam-vit-base", "sam_vit_b"),
     ),
     Model(
@@ -100,7 +102,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_META}/sam_vit_l_0b3195.pth",
         digest="sha256:3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         parameters=312_342_832,
-        embedding_bytes=4 << 20,
         aliases=("facebook/sam-vit-large", "sam_vit_l"),
     ),
     Model(
@@ -112,7 +113,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_META}/sam_vit_h_4b8939.pth",
         digest="sha256:a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         parameters=641_090_608,
-        embedding_bytes=4 << 20,
         aliases=("facebook/sam-vit-huge", "sam_vit_h"),
     ),
     Model(
@@ -124,7 +124,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_HQ}/sam_hq_vit_b.pth",
         digest="md5:c6b8953247bcfdc8bb8ef91e36a6cacc",
         parameters=94_806_576,
-        embedding_bytes=12 << 20,
         aliases=("syscv-community/sam-hq-vit-base",),
     ),
     Model(
@@ -136,7 +135,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_HQ}/sam_hq_vit_l.pth",
         digest="md5:08947267966e4264fb39523eccc33f86",
         parameters=313_676_080,
-        embedding_bytes=12 << 20,
         aliases=("syscv-community/sam-hq-vit-large",),
     ),
     Model(
@@ -148,7 +146,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_HQ}/sam_hq_vit_h.pth",
         digest="sha256:a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
         parameters=642_686_000,
-        embedding_bytes=12 << 20,
         aliases=("syscv-community/sam-hq-vit-huge",),
     ),
     Model(
@@ -160,7 +157,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_HQ}/sam_hq_vit_tiny.pth",
         digest="sha256:0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196",
         parameters=10_578_604,
-        embedding_bytes=12 << 20,
         aliases=("sam-hq-tiny",),
     ),
     Model(
@@ -172,7 +168,6 @@ MODELS: tuple[Model, ...] = (
         weights="https://github.com/ChaoningZhang/MobileSAM/raw/34bbbfdface3c18e5221aa7de6032d7220c6c6a1/weights/mobile_sam.pt",
         digest="sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
         parameters=10_130_092,
-        embedding_bytes=4 << 20,
         aliases=("mobile_sam",),
     ),
     Model(
@@ -184,7 +179,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_EFFICIENT}/efficient_sam_vitt.pt",
         digest="git:af883c49e33c68f01107be52df0ecad26a48355f",
         parameters=10_223_204,
-        embedding_bytes=4 << 20,
         aliases=("efficient_sam_vitt",),
     ),
     Model(
@@ -196,7 +190,6 @@ MODELS: tuple[Model, ...] = (
         weights=f"{_EFFICIENT}/efficient_sam_vits.pt.zip",
         digest="git:fa4e9f05f753e109dbde052f97d37903b833cf53",
         parameters=26_413_028,
-        embedding_bytes=4 << 20,
         aliases=("efficient_sam_vits",),
     ),
 )

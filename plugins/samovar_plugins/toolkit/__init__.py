@@ -9,67 +9,19 @@ from typing import TYPE_CHECKING
 
 from samovar.lazy import lazy
 
-_HOME = {
-    "Activation": "layers",
-    "as_map": "mask_decoder",
-    "as_rows": "mask_decoder",
-    "assemble": "family",
-    "Attention": "attention",
-    "Axis": "resize",
-    "best_of": "mask_decoder",
-    "CheckpointHeader": "checkpoint",
-    "choose": "mask_decoder",
-    "Decoded": "mask_decoder",
-    "Decoder": "mask_decoder",
-    "DecoderCore": "mask_decoder",
-    "Detected": "family",
-    "convert_name": "names",
-    "convert_state_dict": "names",
-    "direct": "resize",
-    "Encoder": "segmenter",
-    "Family": "family",
-    "gelu_": "layers",
-    "Group": "prompt_encoder",
-    "group_prompts": "prompt_encoder",
-    "ImageState": "attention",
-    "Interpolation": "resize",
-    "Linear": "layers",
-    "load_tensors": "checkpoint",
-    "map_norm": "layers",
-    "MaskBuilder": "segmenter",
-    "Mlp": "layers",
-    "MULTIMASK": "mask_decoder",
-    "multiply": "layers",
-    "Neck": "layers",
-    "Norm": "layers",
-    "outline": "outlines",
-    "Outlines": "outlines",
-    "PackedLinear": "layers",
-    "PatchEmbed": "layers",
-    "PointEncoder": "prompt_encoder",
-    "PromptEncoder": "prompt_encoder",
-    "read_header": "checkpoint",
-    "relu_": "layers",
-    "residual_mlp": "layers",
-    "Resize": "resize",
-    "ResizeLongestSide": "resize",
-    "SamComponents": "segmenter",
-    "SamDecoder": "mask_decoder",
-    "SamPromptEncoder": "prompt_encoder",
-    "SamSegmenter": "segmenter",
-    "SamVideoSegmenter": "segmenter",
-    "Shape": "checkpoint",
-    "Shared": "mask_decoder",
-    "Skips": "mask_decoder",
-    "stability": "outlines",
-    "StateDict": "layers",
-    "Stretch": "resize",
-    "through_square": "resize",
-    "TwoWayTransformer": "mask_decoder",
-    "Upscaler": "mask_decoder",
-    "Weights": "family",
-    "window_partition": "layers",
-    "window_unpartition": "layers",
+_MODULES = {
+    "attention": "Attention ImageState",
+    "checkpoint": "CheckpointHeader load_tensors read_header Shape",
+    "family": "assemble Detected Family Weights",
+    "layers": "Activation gelu_ Linear map_norm Mlp multiply Neck Norm PackedLinear PatchEmbed relu_ residual_mlp "
+    "StateDict window_partition window_unpartition",
+    "mask_decoder": "as_map as_rows best_of choose Decoded Decoder DecoderCore MULTIMASK SamDecoder Shared Skips "
+    "TwoWayTransformer Upscaler",
+    "names": "convert_name convert_state_dict",
+    "outlines": "outline Outlines stability",
+    "prompt_encoder": "Group group_prompts PointEncoder PromptEncoder SamPromptEncoder",
+    "resize": "Axis direct Interpolation Resize ResizeLongestSide Stretch through_square",
+    "segmenter": "Encoder MaskBuilder SamComponents SamSegmenter SamVideoSegmenter",
 }
 
 __all__ = [
@@ -135,7 +87,7 @@ __all__ = [
     "window_unpartition",
 ]
 
-__getattr__ = lazy(__name__, _HOME)
+__getattr__ = lazy(__name__, {name: module for module, names in _MODULES.items() for name in names.split()})
 
 if TYPE_CHECKING:
     from samovar_plugins.toolkit.attention import Attention, ImageState

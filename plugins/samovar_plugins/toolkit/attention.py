@@ -83,25 +83,25 @@ class Attention:
     def among(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Plain attention among N×T×C tokens."""
         q, k, v = self.split(self.q(queries)), self.split(self.k(keys)), self.split(self.v(values))
-        return self.out(self.merge(_softmax(q * self.scale @ k.transpose(-1, -2)) @ v))
+        return self.out(self.merge(torch.softmax(q * self.scale @ k.transpose(-1, -2), -1) @ v))
 
     def read(self, tokens: Tensor, positioned: Tensor, image: Tensor) -> Tensor:
         """N×T×C tokens read the image: keys are made of `positioned` (N×L×C), values of `image` (N×L×C)."""
         q = self.split(self.q(tokens)) * self.scale
         if self.folds(tokens):
             asked = (q @ self.per_head(self.k.weight)).flatten(1, 2)
-            mixed = multiply(_softmax(multiply(asked, positioned)), image.transpose(1, 2))
+            mixed = multiply(torch.softmax(multiply(asked, positioned), -1), image.transpose(1, 2))
             read = mixed.unflatten(1, (self.heads, -1)) @ self.per_head(self.v.weight).transpose(1, 2)
             merged = self.merge(read)
             return self.out(merged if self.v.bias is None else merged + self.v.bias)
         k, v = self.split(self.k(positioned)), self.split(self.v(image))
-        return self.out(self.merge(_softmax(q @ k.transpose(-1, -2)) @ v))
+        return self.out(self.merge(torch.softmax(q @ k.transpose(-1, -2), -1) @ v))
 
     def read_shared(self, tokens: Tensor, shared: SharedProjections) -> Tensor:
         """As `read`, of keys and values that were made once for the image."""
         count = tokens.shape[0]
         q = self.split(self.q(tokens)).transpose(0, 1).flatten(1, 2) * self.scale
-        read = torch.bmm(_softmax(torch.bmm(q, shared.keys)), shared.values)
+        read = torch.bmm(torch.softmax(torch.bmm(q, shared.keys), -1), shared.values)
         return self.out(self.merge(read.unflatten(1, (count, -1)).transpose(0, 1)))
 
     def write(self, image: Tensor, positioned: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Attention:
             return self._spread(image, scores, values)
         q = self.split(self.q(positioned))
         # Scores with the tokens first: a softmax along an outer axis is vectorised, one along seven elements is not.
-        weights = _softmax(k @ q.transpose(-1, -2), -2)
+        weights = torch.softmax(k @ q.transpose(-1, -2), -2)
         return image + self.out(self.merge(weights.transpose(-1, -2) @ self.split(self.v(values))))
 
     def write_shared(self, image: Tensor, tokens: Tensor, values: Tensor, shared: SharedProjections) -> Tensor:
@@ -126,7 +126,7 @@ class Attention:
 
     def _spread(self, image: Tensor, scores: Tensor, values: Tensor) -> Tensor:
         """`image` plus, at each position, the values of N×T×C tokens weighted by N×(heads·T)×L scores."""
-        weights = _softmax(scores.unflatten(1, (self.heads, -1)), 2).flatten(1, 2)
+        weights = torch.softmax(scores.unflatten(1, (self.heads, -1)), 2).flatten(1, 2)
         spread = self.split(self.v(values)) @ self.per_head(self.out.weight.t())
         if self.out.bias is not None:  # each head's weights sum to one, so every head carries its share of the bias
             spread = spread + self.out.bias / self.heads
@@ -144,10 +144,6 @@ class Attention:
     def share_write(self, positioned: Tensor) -> Tensor:
         """The queries of `SharedProjections`, from an L×C tensor."""
         return self.split(self.q(positioned)).transpose(-1, -2).contiguous()
-
-
-def _softmax(scores: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(scores, axis)
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,7 @@ def group_prompts(prompts: Prompts, scale: tuple[float, float]) -> Iterator[Grou
 
 
 class PromptEncoder(Protocol):
-    """What a decoder needs of a prompt encoder."""
-
-    def position(self, size: tuple[int, int]) -> Tensor:
-        """L×C float32: the encoding of the centre of each cell of a grid of `size` rows and columns."""
+    """Makes tokens of prompts. Holds weights only."""
 
     def tokens(self, group: Group) -> Tensor:
         """N×P'×C float32: the tokens of a group's points and boxes."""

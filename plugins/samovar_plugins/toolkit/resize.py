@@ -225,11 +225,6 @@ class Interpolation:
     rows: Axis
     columns: Axis
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """H, W."""
-        return len(self.rows.starts), len(self.columns.starts)
-
 
 def _interpolated(matrix: torch.Tensor, count: int, mode: str) -> torch.Tensor:
     """The rows of a matrix interpolated to `count`, with exactly the weights that torch uses for masks."""
