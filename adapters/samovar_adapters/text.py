@@ -60,7 +60,7 @@ def to_prompts(lines: Iterable[TextLine], width: int, height: int) -> Prompts:
     """
     rows = []
     for line in lines:
-        polygon = np.clip(line.polygon, 0, [width, height])
+        polygon = np.clip(_uncrossed(line.polygon), 0, [width, height])
         (x1, y1), (x2, y2) = polygon.min(axis=0).astype(np.float32), polygon.max(axis=0).astype(np.float32)
         if _area(polygon) >= 1 and x1 < x2 and y1 < y2:
             rows.append(Prompt(points=centre_line(polygon), box=[x1, y1, x2, y2], label=line.text or "text"))
@@ -150,6 +150,14 @@ def _middle_of_broadest(local: NDArray[np.float64], u: float) -> float:
     part = (u - start[:, 0]) / (stop[:, 0] - start[:, 0])
     v = np.sort(start[:, 1] + part * (stop[:, 1] - start[:, 1])).reshape(-1, 2)
     return float(v[(v[:, 1] - v[:, 0]).argmax()].mean())
+
+
+def _uncrossed(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Four corners around what they enclose, in whatever order they came; more of them as they are."""
+    if len(polygon) != 4:
+        return polygon
+    hull = cv2.convexHull(polygon.astype(np.float32)).reshape(-1, 2).astype(np.float64)
+    return hull if _area(polygon) < 0.9 * _area(hull) else polygon
 
 
 def _area(polygon: NDArray[np.float64]) -> float:

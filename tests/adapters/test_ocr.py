@@ -114,3 +114,17 @@ def test_without_text_there_is_nothing_to_repaint() -> None:
 def test_a_mask_cannot_shrink() -> None:
     with pytest.raises(InputError, match="0 or more; got -1"):
         text_mask(Masks.empty(30, 20), dilate=-1)
+
+
+def test_corners_that_come_crosswise_are_a_box_all_the_same() -> None:
+    straight = [[10, 10], [70, 20], [68, 40], [8, 30]]
+    prompts = to_prompts(
+        [TextLine([straight[place] for place in order]) for order in ((0, 1, 2, 3), (0, 1, 3, 2))], 90, 90
+    )
+    first, second = prompts
+    assert first.box is not None
+    assert second.box is not None
+    assert first.points is not None
+    assert second.points is not None
+    assert np.array_equal(first.box, second.box)
+    assert np.allclose(first.points, second.points, atol=1e-3)
