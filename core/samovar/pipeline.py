@@ -43,16 +43,18 @@ def worklist(paths: Sequence[str]) -> tuple[list[Item], list[InputError]]:
     """The images that `paths` (files, folders, globs, URLs) name, in order, and an error for each path that names none.
 
     The key of a file in a folder is its path below that folder, with "/" between folders; with several folders their
-    own names come before it. The key of a file given by itself is its name, and that of a URL the last part of its
-    path. Where two keys would be equal, a number is put before the later one's suffix.
+    own names come before it. The key of one file alone is its name; of several, or of a pattern's, the path as typed,
+    so that it does not depend on which others there are. That of a URL is the last part of its path. Where two keys
+    would be equal, a number is put before the later one's suffix.
     """
     several = sum(map(_is_folder, paths)) > 1
+    alone = key_of_one(paths) is not None
     found: dict[str, Item] = {}
     taken: set[str] = set()
     errors: list[InputError] = []
     for path in paths:
         try:
-            for key, source in _sources(path, several):
+            for key, source in _sources(path, several, alone):
                 place = str(source) if isinstance(source, str) else os.path.abspath(source)  # noqa: PTH100
                 if place not in found:
                     found[place] = Item(_unused(key, taken), source)
@@ -62,7 +64,7 @@ def worklist(paths: Sequence[str]) -> tuple[list[Item], list[InputError]]:
     return list(found.values()), errors
 
 
-def _sources(path: str, several: bool) -> Iterator[tuple[str, Path | str]]:
+def _sources(path: str, several: bool, alone: bool) -> Iterator[tuple[str, Path | str]]:
     if is_url(path):
         yield name_of_url(path), path
         return
@@ -72,7 +74,13 @@ def _sources(path: str, several: bool) -> Iterator[tuple[str, Path | str]]:
             below = file.relative_to(root)
             yield (Path(root.resolve().name) / below if several else below).as_posix(), file
         else:
-            yield file.name, file
+            yield file.name if alone else _as_typed(file), file
+
+
+def _as_typed(file: Path) -> str:
+    """A path with "/" between folders, without the root and the way up."""
+    parts = Path(os.path.normpath(file)).parts
+    return "/".join(part for part in parts if part not in (file.anchor, "..")) or file.name
 
 
 def key_of_one(paths: Sequence[str]) -> str | None:

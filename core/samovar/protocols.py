@@ -29,6 +29,7 @@ __all__ = [
     "DecodeOptions",
     "EmbeddingCache",
     "EmbeddingLookup",
+    "ExpectsImages",
     "HasDevice",
     "MaskSink",
     "PixelNeeds",
@@ -163,6 +164,14 @@ class ReportsProblems(Protocol):
     @property
     def problems(self) -> Sequence[SamovarError]:
         """What has gone wrong so far."""
+
+
+@runtime_checkable
+class ExpectsImages(Protocol):
+    """A prompt source that wants to know all images of a job beforehand: then which it means is no matter of order."""
+
+    def expect(self, images: Sequence[Image]) -> int:
+        """Take note of the images; return of how many of them it has something to say. Opens none of them."""
 
 
 @runtime_checkable

@@ -300,3 +300,15 @@ def test_writing_after_closing_is_refused(tmp_path: Path) -> None:
     sink.close()
     with pytest.raises(InputError, match="closed"):
         sink.write("a.jpg", Image(np.zeros((2, 2, 3), np.uint8)), masks)
+
+
+def test_masks_without_a_pixel_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Trainers stop at a box of no size."""
+    masks = Masks.from_array(np.stack([np.zeros((4, 5), bool), np.ones((4, 5), bool)]))
+    image = Image(np.zeros((4, 5, 3), np.uint8), name="a.jpg")
+    for keep, count in ((False, 1), (True, 2)):
+        with CocoSink(tmp_path / f"{keep}.json", keep_empty=keep) as sink:
+            sink.write("a.jpg", image, masks)
+            notes = [str(problem) for problem in sink.problems]
+        assert len(json.loads((tmp_path / f"{keep}.json").read_text())["annotations"]) == count
+        assert notes == ([] if keep else [f"left out 1 mask without a pixel of {tmp_path / 'False.json'}"])

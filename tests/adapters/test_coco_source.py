@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from samovar import Image, Masks, Prompts
+from samovar.cli.main import main
 from samovar.errors import InputError, PromptError
 from samovar.testing import PromptSourceTests
 from samovar.types import Kind
@@ -201,18 +203,21 @@ def test_images_are_found_by_their_relative_paths_first(tmp_path: Path) -> None:
         assert ask(found, Image(path)).ids == (f"in {folder}",)
 
 
-def test_images_that_were_moved_are_found_by_a_name_that_is_unique(tmp_path: Path) -> None:
+def test_folders_that_were_moved_are_found_by_an_end_that_is_unique(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "old/place/a.jpg"}]
-    black_png(tmp_path / "a.jpg")
-    assert len(ask(opened(tmp_path, document(images=images)), Image(tmp_path / "a.jpg"))) == 1
+    for folder, count in (("place", 1), ("elsewhere", 0)):
+        (tmp_path / folder).mkdir()
+        black_png(tmp_path / folder / "a.jpg")
+        assert len(ask(opened(tmp_path, document(images=images)), Image(tmp_path / folder / "a.jpg"))) == count
 
 
 def test_a_name_that_fits_two_images_of_the_file_is_an_error_naming_both(tmp_path: Path) -> None:
-    images = [{"id": n, "file_name": f"{folder}/a.jpg"} for n, folder in enumerate("xy")]
-    black_png(tmp_path / "a.jpg")
+    images = [{"id": n, "file_name": f"{folder}/z/a.jpg"} for n, folder in enumerate("xy")]
+    (tmp_path / "z").mkdir()
+    black_png(tmp_path / "z" / "a.jpg")
     found = opened(tmp_path, document(images=images, annotations=[]))
-    with pytest.raises(PromptError, match=r"x/a\.jpg and y/a\.jpg"):
-        found.prompts([Image(tmp_path / "a.jpg")])
+    with pytest.raises(PromptError, match=r"x/z/a\.jpg and y/z/a\.jpg"):
+        found.prompts([Image(tmp_path / "z" / "a.jpg")])
 
 
 def test_annotations_of_an_image_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -223,27 +228,12 @@ def test_annotations_of_an_image_of_another_size_are_refused(tmp_path: Path) -> 
 
 MALFORMED: dict[str, tuple[Any, str]] = {
     "nothing at all": ("", r"line 1: expected a JSON object"),
-    "an array of results": ([{"image_id": 1, "bbox": [1, 2, 3, 4]}], r"line 1: expected a JSON object"),
-    "some other object": ({"shapes": []}, "it lacks annotations and categories and images"),
+    "some other object": ({"shapes": []}, "it lacks annotations and images"),
     "cut short": (json.dumps(document(), indent=1)[:-40], r"line \d+: .*; the file may be cut short"),
     "not JSON": ('{"images": [{]}', r"line 1: is not valid JSON"),
     "no UTF-8": ('{"images": [{"id": 1, "file_name": "caf\udce9"}]}', "UTF-8"),
     "images of another type": (document(images={"a": 1}), r"images: expected a list"),
     "an annotation that is a list": (document(annotations=[[1, 2]]), r"annotations\[0\]: expected an object"),
-    "a box of three": (
-        document(annotations=[annotation(), annotation(bbox=[1, 2, 3])]),
-        r"annotations\[1\]: bbox: expected finite numbers",
-    ),
-    "a box of text": (document(annotations=[annotation(bbox="1 2 3 4")]), r"annotations\[0\]: bbox"),
-    "a box of NaN": (document(annotations=[annotation(bbox=[1, 2, float("nan"), 3])]), r"annotations\[0\]: bbox"),
-    "a box beyond all numbers": (
-        document(annotations=[annotation(bbox=[10**400, 2, 3, 3])]),
-        r"annotations\[0\]: bbox",
-    ),
-    "a negative size": (document(annotations=[annotation(bbox=[1, 2, -3, 3])]), r"annotations\[0\]: bbox"),
-    "no such image": (document(annotations=[annotation(image_id=8)]), r"annotations\[0\]: image_id: .*got 8"),
-    "no such category": (document(annotations=[annotation(category_id=8)]), r"annotations\[0\]: category_id: .*got 8"),
-    "no image id": (document(annotations=[{"category_id": 3}]), r"annotations\[0\]: image_id"),
     "a category without a name": (document(categories=[{"id": 3}]), r"categories\[0\]: name"),
     "an image without a name": (document(images=[{"id": 7}]), r"images\[0\]: file_name"),
     "an id twice": (document(images=document()["images"] * 2), r"images\[1\]: id: expected an id of its own; got 7"),
@@ -251,8 +241,90 @@ MALFORMED: dict[str, tuple[Any, str]] = {
         document(images=[*document()["images"], {"id": 8, "file_name": "a.jpg"}]),
         "'a.jpg' is there twice",
     ),
-    "an outline that is a number": (document(annotations=[annotation(segmentation=5)]), r"annotations\[0\]: segm"),
 }
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "a box of three": (annotation(bbox=[1, 2, 3]), "bbox: expected finite numbers"),
+    "a box of text": (annotation(bbox="1 2 3 4"), "bbox"),
+    "a box of NaN": (annotation(bbox=[1, 2, float("nan"), 3]), "bbox"),
+    "a box beyond all numbers": (annotation(bbox=[10**400, 2, 3, 3]), "bbox"),
+    "a negative size": (annotation(bbox=[1, 2, -3, 3]), "bbox"),
+    "a box outside": (annotation(bbox=[50, 5, 5, 5]), "its box 50 5 55 10 is outside the image"),
+    "no such category": (annotation(category_id=8), "category_id: expected .*; got 8"),
+    "an outline that is a number": (annotation(segmentation=5), "segmentation"),
+    "nothing drawn": (annotation(segmentation=[], bbox=[]), "expected a bbox or a segmentation; got neither"),
+    "an id that is a list": (annotation(id=[1]), "id: expected an integer or a string"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_annotation_costs_itself_and_is_named_with_its_place(case: str, tmp_path: Path, picture: Image) -> None:
+    row, message = BAD[case]
+    found = opened(tmp_path, document(annotations=[row, annotation(id="good")]))
+    assert ask(found, picture).ids == ("good",)
+    [note] = map(str, found.problems)
+    assert re.search(r"left out .*ann\.json: annotations\[0\]: " + message, note)
+    with pytest.raises(
+        InputError, match=r"annotations\[0\]: " + message
+    ):  # with no other there is nothing to go on with
+        opened(tmp_path, document(annotations=[row])).prompts([picture])
+
+
+@pytest.mark.parametrize(
+    ("row", "why"), [({"image_id": 8}, "of the image 8"), ({"image_id": None}, "without an image_id")]
+)
+def test_annotations_of_no_image_are_named(row: dict[str, Any], why: str, tmp_path: Path, picture: Image) -> None:
+    found = opened(tmp_path, document(annotations=[annotation(**row), annotation(id="good")]))
+    assert ask(found, picture).ids == ("good",)
+    assert why in str(found.problems[0])
+
+
+@pytest.mark.parametrize("flag", [1, True, "1"])
+def test_crowd_regions_are_counted_and_can_be_taken(flag: object, tmp_path: Path, picture: Image) -> None:
+    """CVAT marks every mask as a crowd."""
+    found = opened(tmp_path, document(annotations=[annotation(iscrowd=flag)]))
+    assert len(ask(found, picture)) == 0
+    [note] = map(str, found.problems)
+    assert re.search(r"left out 1 crowd region of .*ann\.json; .*crowd=keep", note)
+    assert len(ask(CocoSource(f"{tmp_path / 'ann.json'},crowd=keep"), picture)) == 1
+    with pytest.raises(InputError, match="crowd: expected keep or skip; got 'some'"):
+        CocoSource(f"{tmp_path / 'ann.json'},crowd=some")
+
+
+@pytest.mark.parametrize("flag", [0, False, "0", None])
+def test_what_is_no_crowd_is_an_object(flag: object, tmp_path: Path, picture: Image) -> None:
+    assert len(ask(opened(tmp_path, document(annotations=[annotation(iscrowd=flag)])), picture)) == 1
+
+
+DIALECTS: dict[str, tuple[Any, str | None]] = {
+    "LVIS": (document(images=[{"id": 7, "coco_url": "http://example.org/train2017/a.jpg"}]), "cup"),
+    "addresses": (document(images=[{"id": 7, "file_name": "http://example.org/x/a.jpg?x=1"}]), "cup"),
+    "SA-1B": (
+        {"image": {"image_id": 5, "file_name": "a.jpg"}, "annotations": [{"id": 1, "bbox": [10, 5, 20, 10]}]},
+        None,
+    ),
+    "no categories": ({k: v for k, v in document().items() if k != "categories"}, "3"),
+    "one of no category": (document(annotations=[{"id": 1, "image_id": 7, "bbox": [10, 5, 20, 10]}]), None),
+    "ids that are floats": (
+        document(images=[{"id": 7.0, "file_name": "a.jpg"}], annotations=[annotation(image_id=7.0, category_id=3.0)]),
+        "cup",
+    ),
+    "results": ([{"image_id": "a", "category_id": 3, "bbox": [10, 5, 20, 10], "score": 0.9}], "3"),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_files_like_cocos_are_read(dialect: str, tmp_path: Path, picture: Image) -> None:
+    content, label = DIALECTS[dialect]
+    prompts = ask(opened(tmp_path, content), picture)
+    assert prompts.boxes.tolist() == [[10, 5, 30, 15]]
+    assert prompts.labels == (() if label is None else (label,))
+
+
+def test_a_number_in_results_is_the_file_that_coco_would_call_so(tmp_path: Path) -> None:
+    image = Image(np.zeros((30, 40, 3), np.uint8), name="000000000139.jpg")
+    assert len(ask(opened(tmp_path, [{"image_id": 139, "category_id": 3, "bbox": [10, 5, 20, 10]}]), image)) == 1
 
 
 @pytest.mark.parametrize("case", MALFORMED)
@@ -285,12 +357,6 @@ def test_an_outline_that_cannot_be_drawn_names_its_annotation(
     with pytest.raises(InputError, match=message) as caught:
         found.prompts([picture])
     assert str(tmp_path / "ann.json") in str(caught.value)
-
-
-def test_a_box_outside_the_image_names_its_annotation(tmp_path: Path, picture: Image) -> None:
-    found = opened(tmp_path, document(annotations=[annotation(bbox=[50, 5, 5, 5])]))
-    with pytest.raises(InputError, match=r"annotations\[0\]: its box 50 5 55 10 is outside the image, 40×30"):
-        found.prompts([picture])
 
 
 def test_a_file_that_changes_under_way_is_an_error(tmp_path: Path, picture: Image) -> None:
@@ -379,3 +445,31 @@ def test_a_file_far_larger_than_what_is_kept_of_it_can_be_opened(tmp_path: Path)
     assert size > 6_000_000
     assert held < 300_000
     assert peak < size
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "status", "said"),
+    [
+        ("photo.jpg", {}, 0, "1 mask of 1 image"),
+        ("photo.jpg", {"iscrowd": 1}, 1, "left out 1 crowd region of"),
+        ("other/photo.jpg", {}, 1, "names none of the images, 1 given"),
+        ("photo.jpg", {"bbox": [1, 2, 3]}, 1, "bbox: expected finite numbers"),
+    ],
+)
+def test_a_job_says_what_became_of_annotations_and_fails_if_nothing_did(
+    name: str,
+    row: dict[str, Any],
+    status: int,
+    said: str,
+    photo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = [{"id": 7, "file_name": name, "width": 600, "height": 400}]
+    content = document(images=images, annotations=[annotation(bbox=[170, 12, 244, 300], segmentation=None) | row])
+    (tmp_path / "ann.json").write_text(json.dumps(content))
+    source = f"coco-boxes={tmp_path / 'ann.json'}"
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(photo), "--source", source, "--sink", f"coco={tmp_path / 'out.json'}"])
+    assert (caught.value.code or 0) == status
+    assert said in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -279,6 +280,22 @@ def test_an_image_without_a_file_gets_no_prompts(tmp_path: Path) -> None:
     assert len(ask(tmp_path, Image(np.zeros((3, 3, 3), np.uint8), name="b.jpg"))) == 0
 
 
+def test_a_file_that_was_renamed_with_its_image_is_found(tmp_path: Path) -> None:
+    """Its imagePath is still the old name, of no image that is there."""
+    Pillow.new("L", (40, 30)).save(tmp_path / "cat.jpg")
+    drawn(tmp_path, SQUARE | {"label": "cat"}, imagePath="IMG_0001.JPG").rename(tmp_path / "cat.json")
+    assert len(ask(tmp_path, Image(tmp_path / "cat.jpg"))) == 1
+    Pillow.new("L", (40, 30)).save(tmp_path / "IMG_0001.JPG")
+    assert len(ask(tmp_path, Image(tmp_path / "cat.jpg"))) == 0
+
+
+def test_a_bad_shape_costs_itself(tmp_path: Path, picture: Image) -> None:
+    good, bad = SQUARE | {"label": "a"}, {"label": "b", "points": [[1, 2]]}
+    found = LabelmeSource(str(drawn(tmp_path, good, bad)))
+    assert len(found.prompts([picture])[0]) == 1
+    assert re.search(r"left out .*shapes\[1\]: points: expected at least 3", str(found.problems[0]))
+
+
 def test_annotations_of_an_image_of_another_size_are_refused(tmp_path: Path, picture: Image) -> None:
     with pytest.raises(PromptError, match="says that it is 41×30 pixels but it is 40×30"):
         ask(drawn(tmp_path, SQUARE, imageWidth=41), picture)
@@ -287,7 +304,7 @@ def test_annotations_of_an_image_of_another_size_are_refused(tmp_path: Path, pic
 MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "no list of shapes": ({"shapes": None}, r"shapes: expected a list; got None"),
     "a shape that is a number": ({"shapes": [3]}, r"shapes\[0\]: expected an object; got 3"),
-    "no label": ({"shapes": [SQUARE]}, r"shapes\[0\]: label: expected text"),
+    "a label that is a list": ({"shapes": [SQUARE | {"label": [1]}]}, r"shapes\[0\]: label: expected text"),
     "an unknown shape": ({"shapes": [SQUARE | {"label": "a", "shape_type": "heart"}]}, r"shape_type: .*got 'heart'"),
     "two corners": ({"shapes": [{"label": "a", "points": [[1, 2], [3, 4]]}]}, r"shapes\[0\]: points: .*at least 3"),
     "a point of three": ({"shapes": [{"label": "a", "points": [[1, 2, 3]] * 3}]}, r"shapes\[0\]: points"),

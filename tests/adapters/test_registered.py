@@ -55,7 +55,7 @@ def test_people_read_what_to_type_after_source_and_sink(capsys: pytest.CaptureFi
         main(["plugins"])
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     typed = {word for line in lines for word in line if "=" in word}
-    assert {"coco-boxes=FILE.json", "faces[=CASCADE.xml]", "coco=FILE.json", "overlay=FOLDER"} <= typed
+    assert {"coco-boxes=FILE.json[,crowd=keep]", "faces[=CASCADE.xml]", "coco=FILE.json", "overlay=FOLDER"} <= typed
 
 
 def loaded_after(code: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -194,8 +195,9 @@ def test_boxes_outlines_and_confidences_are_told_apart(tmp_path: Path, picture: 
     assert prompts.labels == ("cup", "tea spoon", "cup", "7")
     assert prompts.ids == (0, 1, 3, 4)
     assert ask(folder, picture, "points").points[0].tolist() == [20, 15]
-    with pytest.raises(InputError, match=r"a\.txt: line 1: expected an outline; got only a box"):
-        ask(folder, picture, "masks")
+    masks = YoloSource(str(folder), "masks")
+    assert masks.prompts([picture])[0].ids == (3, 4)
+    assert re.search(r"left out .*a\.txt: line 1: expected an outline; got only a box", str(masks.problems[0]))
 
 
 def test_outlines_become_masks(tmp_path: Path, picture: Image) -> None:
@@ -214,10 +216,72 @@ def test_boxes_are_clipped_to_the_image(tmp_path: Path, picture: Image) -> None:
     "line", ["0", "0 0.1 0.2 0.3", "cup 0.5 0.5 0.1 0.1", "0 0.5 0.5 nan 0.1", "0 320 240 64 48", "0 a b c d", "{}"]
 )
 def test_a_malformed_line_is_named(line: str, tmp_path: Path, picture: Image) -> None:
-    folder = dataset(tmp_path, f"0 0.5 0.5 0.1 0.1\n{line}\n")
-    with pytest.raises(InputError, match=r"labels/a\.txt: line 2: expected a class number and a box") as caught:
+    """It costs itself; with no other line it is the image's error."""
+    found = YoloSource(str(dataset(tmp_path, f"0 0.5 0.5 0.1 0.1\n{line}\n")))
+    assert found.prompts([picture])[0].ids == (0,)
+    [note] = map(str, found.problems)
+    assert re.search(r"left out .*labels/a\.txt: line 2: expected a class number and a box", note)
+    assert "\n" not in note
+    with pytest.raises(InputError, match=r"labels/a\.txt: line 1: expected a class number and a box"):
+        ask(dataset(tmp_path, f"{line}\n"), picture)
+
+
+POSES = {
+    "0 0.5 0.5 0.5 0.5 0.1 0.1 0.2 0.2": "[2, 2]",
+    "0 0.5 0.5 0.5 0.5 0.1 0.1 1 0.2 0.2 2": "[2, 3]",
+    "0 0.5 0.5 0.5 0.5 0.1 0.1 1 0.2 0.2 2 0.9 7": "[2, 3]",
+    "0 0.5 0.5 0.5 0.5 0.9": "[2, 3]",
+}
+
+
+@pytest.mark.parametrize("line", POSES)
+def test_poses_are_their_boxes(line: str, tmp_path: Path, picture: Image) -> None:
+    folder = dataset(tmp_path, line, data_yaml=f"kpt_shape: {POSES[line]}\nnames: [cup]\n")
+    assert ask(folder, picture).boxes.tolist() == [[10, 7.5, 30, 22.5]]
+
+
+def test_a_line_of_another_length_than_poses_is_refused(tmp_path: Path, picture: Image) -> None:
+    folder = dataset(tmp_path, "0 0.3 0.3 0.5 0.3 0.5 0.5 0.3 0.5\n", data_yaml="kpt_shape: [17, 3]\nnames: [cup]\n")
+    with pytest.raises(InputError, match="expected a box, or one with 51 numbers of key points"):
         ask(folder, picture)
-    assert "\n" not in str(caught.value)
+
+
+def test_tracks_are_their_boxes(tmp_path: Path, picture: Image) -> None:
+    lines = "0 0.5 0.5 0.5 0.5 0.93 1\n0 0.5 0.5 0.5 0.5 0.8 12\n"
+    assert ask(dataset(tmp_path, lines), picture).boxes.tolist() == [[10, 7.5, 30, 22.5]] * 2
+    assert len(ask(dataset(tmp_path, "0 0.5 0.5 0.5 0.5 7\n"), picture)) == 1
+
+
+def test_what_may_be_a_track_or_a_triangle_is_refused(tmp_path: Path, picture: Image) -> None:
+    with pytest.raises(InputError, match="may be a triangle or a box with its track"):
+        ask(dataset(tmp_path, "0 0.5 0.5 0.5 0.5 0.93 1\n"), picture)
+
+
+@pytest.mark.parametrize("given_path", ["", "data.yaml"])
+def test_labels_beside_images_of_each_split_are_told_apart(given_path: str, tmp_path: Path) -> None:
+    """The layout of Roboflow's exports, with the same names in every split."""
+    for part, label in (("train", 0), ("valid", 1)):
+        for folder in ("images", "labels"):
+            (tmp_path / part / folder).mkdir(parents=True)
+        (tmp_path / part / "labels" / "1.txt").write_text(f"{label} 0.5 0.5 0.1 0.1\n")
+        Pillow.new("L", (40, 30)).save(tmp_path / part / "images" / "1.jpg")
+    (tmp_path / "data.yaml").write_text("names: [cup, saucer]\n")
+    found = YoloSource(str(tmp_path / given_path))
+    images = [Image(tmp_path / part / "images" / "1.jpg") for part in ("valid", "train")]
+    assert [prompts.labels for prompts in found.prompts(images)] == [("saucer",), ("cup",)]
+
+
+def test_an_image_of_the_same_name_in_another_folder_gets_nothing(tmp_path: Path) -> None:
+    for folder in ("images/backgrounds", "images/dogs", "labels/dogs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "labels" / "dogs" / "1.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    images = [tmp_path / "images" / folder / "1.jpg" for folder in ("backgrounds", "dogs")]
+    for path in images:
+        Pillow.new("L", (40, 30)).save(path)
+    for order in (images, images[::-1]):
+        found = YoloSource(str(tmp_path))
+        assert found.expect([Image(path) for path in order]) == 1
+        assert [len(found.prompts([Image(path)])[0]) for path in images] == [0, 1]
 
 
 @pytest.mark.parametrize("given_path", ["", "labels", "data.yaml"])

@@ -128,8 +128,26 @@ def test_keys_are_paths_below_the_folder_given(tmp_path: Path) -> None:
 
     assert keys("a") == ["x.png", "b/x.png"]
     assert keys("a", "c") == ["a/x.png", "a/b/x.png", "c/x.png"]
-    assert keys("a/x.png", "c/x.png") == ["x.png", "x-2.png"]
-    assert keys("a/x.png", "a/x.png") == ["x.png"]
+    assert keys("a/x.png") == ["x.png"]
+
+
+def test_keys_of_files_keep_their_folders_whoever_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b/x.png", "c/x.png"):
+        (tmp_path / name).parent.mkdir()
+        Pillow.new("RGB", (2, 2)).save(tmp_path / name)
+
+    def keys(*paths: str) -> list[str]:
+        return [item.key for item in worklist(paths)[0]]
+
+    assert keys("b/x.png", "c/x.png") == keys("*/x.png") == keys("./b/x.png", "c/../c/x.png") == ["b/x.png", "c/x.png"]
+    (tmp_path / "a").mkdir()
+    Pillow.new("RGB", (3, 3)).save(tmp_path / "a" / "x.png")
+    assert keys("*/x.png") == ["a/x.png", "b/x.png", "c/x.png"]
+    assert keys(str(tmp_path / "a" / "x.png"), "b/x.png")[1] == "b/x.png"
+    assert keys("a/x.png", "a/x.png") == ["a/x.png"]
 
 
 def test_a_url_is_keyed_by_the_last_part_of_its_path() -> None:

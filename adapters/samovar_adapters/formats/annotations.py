@@ -12,14 +12,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from samovar.errors import InputError, MaskError, PromptError
+from samovar.errors import InputError, MaskError, PromptError, SamovarError
 from samovar.image import Image
 from samovar.masks import Masks, Rule
 from samovar.prompts import Prompt, Prompts
 from samovar.types import ObjectId
 from samovar_adapters.formats.shapes import deepest
 
-__all__ = ["Annotation", "AnnotationSource", "NameIndex", "Wanted", "name_of"]
+__all__ = ["Annotation", "AnnotationSource", "NameIndex", "Wanted", "check_size", "name_of"]
 
 
 def name_of(image: Image) -> str:
@@ -27,32 +27,80 @@ def name_of(image: Image) -> str:
     return image.name if image.path is None else Path(os.path.abspath(image.path)).as_posix()  # noqa: PTH100
 
 
+def check_size(image: Image, file: Path, size: tuple[Any, Any] | None) -> None:
+    """Raise PromptError if annotations say that an image is of another size, (width, height)."""
+    try:
+        known = None if size is None or None in size else (int(size[0]), int(size[1]))
+    except (TypeError, ValueError):
+        known = None
+    if known not in (None, (image.width, image.height)):
+        raise PromptError(
+            f"{image.name}: {file} says that it is {known[0]}×{known[1]} pixels but it is "
+            f"{image.width}×{image.height}; expected annotations of this very image"
+        )
+
+
 class NameIndex:
     """Finds names by the paths of images.
 
     A name matches an image whose path ends in it, folder by folder; of several the longest. Failing that, the name that
-    shares most of its end with the path is taken, at least the file's own name, if only one does: annotations then
-    follow images that were moved. Each name belongs to one image.
+    shares most of its end with the path, at least the file's own name and its folder, if only one does. A file's name
+    alone is no match across folders: many hold the same names, and annotations on the wrong image cost more than none.
+    Each name belongs to one image. Which one does not depend on the order of asking once `expect` was told them all.
 
     Args:
         names: file names, most often relative, with slashes or backslashes between folders.
         where: what they are the names of, for messages.
+        places: where the files of these names lie, as absolute paths without suffix; an image there comes first.
 
     Raises:
         InputError: a name that occurs twice.
     """
 
-    def __init__(self, names: Sequence[str], where: str) -> None:
-        self._where = where
+    def __init__(self, names: Sequence[str], where: str, places: Sequence[str] = ()) -> None:
+        self.where = where
         self._parts = [_parts(name) for name in names]
+        self._places = {place: index for index, place in enumerate(places)}
         self._by_last: dict[str, list[int]] = {}
         seen: dict[tuple[str, ...], int] = {}
         for index, parts in enumerate(self._parts):
             if seen.setdefault(parts, index) != index:
                 raise InputError(f"{where}: {names[index]!r} is there twice; expected each image once")
             self._by_last.setdefault(parts[-1], []).append(index)
-        self._claims: dict[int, tuple[str, bool]] = {}
+        self._claims: dict[int, dict[str, int]] = {}  # index → image → how well it fits
+        self._expected: list[str] = []
         self._lock = threading.Lock()
+
+    def expect(self, images: Iterable[Sequence[str]]) -> int:
+        """Take note of all images that will be asked for, each under the names to try; return how many are named."""
+        found = 0
+        for tries in images:
+            self._expected.append(tries[-1])
+            for name in tries:
+                try:
+                    index, fit = self._match(name)
+                except PromptError:
+                    continue
+                if index is not None:
+                    self._claims.setdefault(index, {})[name] = fit
+                    found += 1
+                    break
+        return found
+
+    def notes(self) -> list[str]:
+        """What `expect` came to, if some names were not used."""
+        if not self._expected:
+            return []
+        if not self._parts:
+            return [f"{self.where} names no images; expected annotations of some"]
+        unused = [index for index in range(len(self._parts)) if index not in self._claims]
+        such = f"such as {'/'.join(self._parts[unused[0]])}" if unused else ""
+        if len(unused) == len(self._parts):
+            given = f"{len(self._expected)} given ({self._expected[0]})"
+            return [f"{self.where} names none of the images, {given}; it has {such}; give images below its folders"]
+        if unused:
+            return [f"{self.where}: of its {len(self._parts)} images {len(unused)} were not among those given, {such}"]
+        return []
 
     def find(self, name: str) -> int | None:
         """The index of the name that is meant by an image's `name` (as from `name_of`), None if there is none.
@@ -60,30 +108,39 @@ class NameIndex:
         Raises:
             PromptError: several names fit equally well, or two images share one.
         """
+        index, fit = self._match(name)
+        if index is None:
+            return None
+        with self._lock:
+            claims = self._claims.setdefault(index, {})
+            others = [other for other in claims if other != name]
+            if any(claims[other] > fit for other in others):  # the right image is known
+                return None
+            rival = next((other for other in others if claims[other] == fit or not self._expected), None)
+            if rival is None:
+                claims[name] = fit
+                return index
+        raise PromptError(
+            f"{name}: {'/'.join(self._parts[index])!r} of {self.where} could be this image or {rival}; "
+            "give only the images that it is about"
+        )
+
+    def _match(self, name: str) -> tuple[int | None, int]:
+        """The name that fits best, and how well: 2 by its place, 1 whole, 0 by its end."""
+        if name in self._places:
+            return self._places[name], 2
         wanted = _parts(name)
         shared = {index: _shared_end(self._parts[index], wanted) for index in self._by_last.get(wanted[-1], [])}
-        if not shared:
-            return None
         whole = [index for index, length in shared.items() if length == len(self._parts[index])]
-        fitting = whole or list(shared)
+        fitting = whole or [index for index, length in shared.items() if length > 1 or length == len(wanted)]
+        if not fitting:
+            return None, 0
         longest = max(shared[index] for index in fitting)
         best = [index for index in fitting if shared[index] == longest]
         if len(best) > 1:
             these = " and ".join("/".join(self._parts[index]) for index in best[:2])
-            raise PromptError(f"{name}: {self._where} has {these}; give the image below the folder that it is meant by")
-        return self._claim(best[0], name, bool(whole))
-
-    def _claim(self, index: int, name: str, whole: bool) -> int | None:
-        with self._lock:
-            other, other_whole = self._claims.setdefault(index, (name, whole))
-        if other == name:
-            return index
-        if other_whole and not whole:  # only the file's name is alike, and the right image is known
-            return None
-        raise PromptError(
-            f"{name}: {'/'.join(self._parts[index])!r} of {self._where} could be this image or {other}; "
-            "give only the images that it is about"
-        )
+            raise PromptError(f"{name}: {self.where} has {these}; give the image below the folder that it is meant by")
+        return best[0], int(bool(whole))
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -102,6 +159,8 @@ def _shared_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 Wanted: TypeAlias = Literal["drawn", "boxes", "points", "masks"]
 """What becomes of an annotation: a box, or points if it was drawn as points; only boxes; only points; only masks."""
+
+_NAMED = 3  # annotations left out that are named one by one
 
 
 @dataclass(frozen=True)
@@ -187,21 +246,28 @@ class Annotation:
 class AnnotationSource(ABC):
     """Prompts from annotations that somebody made: subclasses know where an image's annotations are.
 
+    An annotation that cannot be used is left out and named among `problems`; an image with none that can is an error.
+
     Args:
         wanted: what becomes of each annotation. One that has none of it, a point where boxes are wanted, or that has
             no area inside the image, gives no prompt.
+
+    Attributes:
+        index: the names of the images that are annotated, once a subclass knows them.
     """
 
     needs_pixels = False
+    index: NameIndex
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
+        self._left_out: dict[str, None] = {}
 
     def prompts(self, images: Sequence[Image], requests: Sequence[Prompts] | None = None) -> list[Prompts]:
         """The annotations of each image, with their labels and ids; none for an image that the annotations don't name.
 
         Raises:
-            InputError: malformed annotations; names the file and the place.
+            InputError: malformed annotations, with the file and the place: all of an image's, or a whole file.
             PromptError: annotations of an image of another size, or several that fit one image equally well.
         """
         if requests is not None:
@@ -209,24 +275,54 @@ class AnnotationSource(ABC):
         return [self._of(image) for image in images]
 
     @abstractmethod
-    def annotations(self, image: Image) -> Iterable[Annotation]:
-        """The annotations of one image, in the file's order."""
+    def annotations(self, image: Image) -> Iterable[Annotation | InputError]:
+        """The annotations of one image, in the file's order; for one that cannot be used, why."""
+
+    def tries(self, image: Image) -> Sequence[str]:
+        """The names that an image may be annotated under, the best first."""
+        return (name_of(image),)
+
+    def expect(self, images: Sequence[Image]) -> int:
+        """Take note of all images of a job: then who is meant by a name does not depend on the order of asking.
+
+        Returns:
+            How many of them are annotated.
+        """
+        return self.index.expect(self.tries(image) for image in images)
+
+    @property
+    def problems(self) -> list[SamovarError]:
+        """What is to be said at the end of a job: names that fit no image, annotations that were left out."""
+        bad = [f"left out {message}" for message in self._left_out]
+        more = [f"left out {len(bad) - _NAMED} more annotations"] if len(bad) > _NAMED else []
+        return [InputError(line) for line in (*self.index.notes(), *bad[:_NAMED], *more)]
 
     def _of(self, image: Image) -> Prompts:
-        found = list(self.annotations(image))
-        if not found:
-            return Prompts.of([])
+        every = list(self.annotations(image))
+        bad = [one for one in every if isinstance(one, InputError)]
+        found = [one for one in every if not isinstance(one, InputError)]
         size = image.width, image.height
-        if self._wanted == "boxes" or (self._wanted == "drawn" and not any(one.points for one in found)):
-            return _boxes([one for one in found if one.is_area], *size)
-        rows = (_prompt(one, self._wanted, *size) for one in found)
-        return Prompts.of([row for row in rows if row is not None])
+        wanted = self._wanted
+        if wanted == "drawn" and not any(one.points for one in found):
+            wanted = "boxes"
+        rows: list[Any] = []
+        for one in found:
+            try:
+                if wanted == "boxes":
+                    rows.append((one, one.edges(*size) if one.is_area else None))
+                else:
+                    rows.append(_prompt(one, wanted, *size))
+            except InputError as error:  # noqa: PERF203  (one bad annotation must not hide the others)
+                bad.append(error)
+        if bad and not any(row is not None for row in rows):
+            raise InputError(str(bad[0]) + (f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""))
+        self._left_out.update(dict.fromkeys(map(str, bad)))
+        return _boxes(rows) if wanted == "boxes" else Prompts.of([row for row in rows if row is not None])
 
 
-def _boxes(found: list[Annotation], width: int, height: int) -> Prompts:
+def _boxes(found: list[tuple[Annotation, tuple[float, float, float, float] | None]]) -> Prompts:
     """Boxes without a Python object a prompt."""
-    edges = [one.edges(width, height) for one in found]
-    kept = [(one, box) for one, box in zip(found, edges) if box is not None]
+    kept = [(one, box) for one, box in found if box is not None]
     boxes = np.array([box for _, box in kept], np.float32).reshape(-1, 4)
     return Prompts.from_boxes(boxes, labels=[one.label for one, _ in kept], ids=[one.id for one, _ in kept])
 

@@ -6,15 +6,15 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from samovar.errors import InputError, PromptError
+from samovar.errors import InputError, SamovarError
 from samovar.image import Image
-from samovar_adapters.formats.annotations import Annotation, AnnotationSource, NameIndex, Wanted, name_of
-from samovar_adapters.formats.coco_file import CocoFile
+from samovar_adapters.formats.annotations import Annotation, AnnotationSource, NameIndex, Wanted, check_size, name_of
+from samovar_adapters.formats.coco_file import CocoFile, problem
 from samovar_adapters.formats.files import check_file, failure, order_of, replacing, sync
 from samovar_adapters.formats.sinks import Sink, compact, numbers, short
 
@@ -28,8 +28,10 @@ __all__ = ["UNLABELLED", "CocoSink", "CocoSource", "Journal", "boxes", "masks", 
 class CocoSource(AnnotationSource):
     """The annotations of a COCO file, by the file names of images.
 
-    The file is read once when the source is made, to check it and to find where each image's annotations are; they
-    themselves stay on disk. Crowd regions (`iscrowd` 1) are groups, not objects, and give no prompts.
+    The file is read once when the source is made, to find where each image's annotations are; they themselves stay on
+    disk. Crowd regions (`iscrowd` 1) are groups, not objects: they give no prompts and are counted, unless the file's
+    name is followed by `,crowd=keep`, as for tools that mark every mask as one. A list of results has no file names:
+    its image ids are those of COCO's own files (139 is 000000000139.jpg) or the names without suffix.
 
     Args:
         path: the annotation file.
@@ -41,36 +43,57 @@ class CocoSource(AnnotationSource):
 
     def __init__(self, path: str | None, wanted: Wanted = "boxes") -> None:
         super().__init__(wanted)
-        if not path:
+        place, comma, crowd = (path or "").rpartition(",crowd=")
+        if comma and crowd not in ("keep", "skip"):
+            raise InputError(f"coco: crowd: expected keep or skip; got {crowd!r}")
+        place = place if comma else path or ""
+        if not place:
             raise InputError("coco needs an annotation file; name it, as in coco-boxes=annotations.json")
-        self._file = CocoFile(Path(path))
-        self._names = NameIndex(self._file.names, path)
+        self._keep_crowds = crowd == "keep"
+        self._crowds: set[str] = set()
+        self._file = CocoFile(Path(place))
+        self.index = NameIndex(self._file.names, place)
 
-    def annotations(self, image: Image) -> Iterable[Annotation]:
-        """One for each annotation that is no crowd, with its category's name as label and its id."""
-        place = self._names.find(name_of(image))
+    def tries(self, image: Image) -> Sequence[str]:
+        """The image's path; for results what an image id can be of it."""
+        if not self._file.results:
+            return super().tries(image)
+        stem = PurePosixPath(name_of(image)).stem
+        return (stem, stem.lstrip("0") or "0") if stem.isdecimal() else (stem,)
+
+    def annotations(self, image: Image) -> Iterable[Annotation | InputError]:
+        """One for each annotation that is taken, with its category's name as label and its id."""
+        place = next((found for name in self.tries(image) if (found := self.index.find(name)) is not None), None)
         if place is None:
             return
-        size = self._file.sizes[place]
-        if size is not None and size != (image.width, image.height):
-            raise PromptError(
-                f"{image.name}: {self._file.path} says that it is {size[0]}×{size[1]} pixels but it is "
-                f"{image.width}×{image.height}; expected annotations of this very image"
-            )
+        check_size(image, self._file.path, self._file.sizes[place])
         for where, found in self._file.annotations(place):
-            if not found.get("iscrowd"):
+            wrong = problem(found, self._file.categories)
+            if wrong is not None:
+                yield InputError(f"{where}: {wrong}")
+            elif self._keep_crowds or str(found.get("iscrowd", 0)).lower() in ("0", "false", "none"):
                 yield self._annotation(where, found)
+            else:
+                self._crowds.add(where)
+
+    @property
+    def problems(self) -> list[SamovarError]:
+        """As of every source of annotations, and how many crowd regions were left out."""
+        lines = [f"left out {one}" for one in self._file.problems]
+        count, path = len(self._crowds), self._file.path
+        if count:
+            regions = f"{count} crowd region{'s' * (count != 1)}"
+            lines.append(f"left out {regions} of {path}; to take them say {path},crowd=keep")
+        return [*super().problems, *map(InputError, lines)]
 
     def _annotation(self, where: str, found: dict[str, Any]) -> Annotation:
-        box, outline = found.get("bbox"), found.get("segmentation") or None
-        if box is None and outline is None:
-            raise InputError(f"{where}: expected a bbox or a segmentation; got neither")
+        box, category = found.get("bbox") or None, found.get("category_id")
         return Annotation(
             where,
-            self._file.categories[found["category_id"]],
+            self._file.categories.get(category, None if category is None else str(category)),
             found.get("id"),
             None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3]),
-            outline,
+            found.get("segmentation") or None,
             rule="coco",
         )
 
@@ -175,14 +198,16 @@ class CocoSink(Sink):
 
     Args:
         path: a file, which may already hold what this sink wrote earlier; new images are then added to it.
+        keep_empty: whether to write masks without a pixel, at which many trainers stop; they are counted otherwise.
 
     Raises:
         InputError: a path that cannot be written, or a file that Samovar did not write.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, keep_empty: bool = False) -> None:
         self.path = Path(path)
         check_file(self.path, "coco")
+        self._keep_empty, self._empty = keep_empty, 0
         self._lock = threading.Lock()
         self._journal: Journal | None = None
         self._closed = False
@@ -198,12 +223,20 @@ class CocoSink(Sink):
 
     def write(self, key: str, image: Image, masks: Masks) -> None:
         """Add one image; on the disk when this returns. Raises SamovarError when the disk takes no more."""
-        record = {"key": key, "width": masks.width, "height": masks.height, "annotations": _annotations(masks)}
+        kept = masks if self._keep_empty or masks.areas.all() else masks[masks.areas > 0]
+        record = {"key": key, "width": masks.width, "height": masks.height, "annotations": _annotations(kept)}
         data = compact(record)
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path} is closed; open another coco sink to add {key}")
             self._readers[key] = self._from_journal(*self._opened().append(data))
+            self._empty += len(masks) - len(kept)
+
+    @property
+    def problems(self) -> list[SamovarError]:
+        """How many masks without a pixel were left out."""
+        masks = f"{self._empty} mask{'s' * (self._empty != 1)}"
+        return [InputError(f"left out {masks} without a pixel of {self.path}")] if self._empty else []
 
     def close(self) -> None:
         """Make the file whole and drop the journal. Raises SamovarError when the disk takes no more: call it again."""

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from samovar.errors import InputError
 
-__all__ = ["CocoFile", "Item", "line_of", "parse", "top_level"]
+__all__ = ["CocoFile", "Item", "line_of", "parse", "problem", "top_level"]
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"[-+.0-9eE]+")
@@ -39,6 +40,8 @@ class Item(NamedTuple):
 
 def top_level(path: Path, block: int = _CHUNK) -> Iterator[Item]:
     """What the JSON object in `path` holds, in the file's order, arrays taken apart, read by `block` bytes or more.
+
+    A file that is an array is taken for one of annotations: what detectors write as their results.
 
     Raises:
         InputError: it cannot be read, is not a JSON object, or is torn; names the line.
@@ -81,6 +84,9 @@ class _Scanner:
         self._decode = JSONDecoder().raw_decode
 
     def items(self) -> Iterator[Item]:
+        if self._next() == "[":
+            yield from self._array("annotations")
+            return
         self._expect("{", "a JSON object such as a COCO annotation file")
         if self._next() == "}":
             return
@@ -171,14 +177,19 @@ class _Scanner:
 
 
 class CocoFile:
-    """An annotation file that was checked once and is read again, image by image, when asked.
+    """An annotation file that was gone through once and is read again, image by image, when asked.
+
+    It may lack categories (SA-1B, class-agnostic), have one `image` in place of `images` (SA-1B), give addresses in
+    place of file names (LVIS), or be a list of results, whose image ids are then what the images' names say.
 
     Attributes:
         path: the file.
         info: its "info", {} if it has none.
         names: the file name of every image, in the file's order.
         sizes: (width, height) of every image in pixels, None where the file does not say.
-        categories: category id → name.
+        categories: category id → name; of none in the file, {}.
+        results: whether it is a list of results: then `names` are the image ids.
+        problems: what is wrong with annotations of no image.
 
     Raises:
         InputError: not a COCO annotation file, or torn; names the line and the item.
@@ -190,11 +201,12 @@ class CocoFile:
         self.names: list[str] = []
         self.sizes: list[tuple[int, int] | None] = []
         self.categories: dict[int | str, str] = {}
+        self.problems: list[str] = []
         scan = _Scan(self)
         for item in top_level(path):
             scan.take(item)
-        scan.finish()
-        # Annotations by image, in the file's order within each.
+        self.results = scan.finish()
+        # Annotations by image, in the file's order within each; those of no image first.
         of_image = np.frombuffer(scan.image_of, np.int64) if scan.image_of else np.zeros(0, np.int64)
         slots = np.array(scan.image_at, np.int64)[of_image] if len(of_image) else of_image
         order = np.argsort(slots, kind="stable")
@@ -216,11 +228,14 @@ class CocoFile:
                 for place, (start, end) in zip(self._places[low:high].tolist(), self._spans[low:high].tolist()):
                     file.seek(start)
                     annotation = parse(file.read(end - start))
-                    if not isinstance(annotation, dict) or annotation.get("category_id") not in self.categories:
+                    if not isinstance(annotation, dict):
                         raise ValueError
                     yield f"{self.path}: annotations[{place}]", annotation
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path}: has changed since it was opened; start again") from error
+
+
+_ONE = "the one image"  # the id of an `image` that does not say, and of its annotations
 
 
 class _Scan:
@@ -230,16 +245,16 @@ class _Scan:
         self._file = file
         self.spans = array("q")
         self.image_of = array("q")  # for each annotation, the number of its image id, numbered as they turn up
-        self.image_at: list[int] = []  # for each such number, its place in `names`
+        self.image_at: list[int] = []  # for each such number, its place in `names`, -1 for none
         self._numbers: dict[int | str, int] = {}
-        self._first: list[Item] = []  # for each such number, the first item that named it
-        self._categories: dict[int | str, Item] = {}
         self._present: set[str] = set()
 
     def take(self, item: Item) -> None:
         self._present.add(item.key)
         if item.key == "info" and isinstance(item.value, dict):
             self._file.info = item.value
+        elif item.key == "image" and isinstance(item.value, dict):
+            self._image(item, item.value.get("image_id", item.value.get("id", _ONE)))
         elif item.key in ("images", "categories", "annotations"):
             if item.place is None and item.value == []:
                 return
@@ -247,68 +262,66 @@ class _Scan:
                 self._fail(item, "a list")
             if not isinstance(item.value, dict):
                 self._fail(item, "an object")
-            {"images": self._image, "categories": self._category, "annotations": self._annotation}[item.key](item)
+            if item.key == "images":
+                self._image(item, item.value.get("id"))
+            elif item.key == "categories":
+                self._category(item)
+            else:
+                self._annotation(item)
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
+        """Whether it was a list of results."""
         path = self._file.path
-        missing = {"images", "annotations", "categories"} - self._present
-        if missing:
-            lacking = " and ".join(sorted(missing))
-            raise InputError(
-                f"{path}: expected a COCO annotation file with images, annotations and categories; it lacks {lacking}"
-            )
-        for number, place in enumerate(self.image_at):
-            if place < 0:
-                self._fail(self._first[number], "the image_id of one of the images", "image_id")
-        for ident, item in self._categories.items():
-            if ident not in self._file.categories:
-                self._fail(item, "the category_id of one of the categories", "category_id")
+        if self._present == {"annotations"} and self._numbers and _ONE not in self._numbers:
+            self.image_at = list(range(len(self._numbers)))
+            self._file.names = list(map(str, self._numbers))
+            self._file.sizes = [None] * len(self._numbers)
+            return True
+        if "annotations" not in self._present or not self._present & {"images", "image"}:
+            lacking = " and ".join(sorted({"images", "annotations"} - self._present))
+            raise InputError(f"{path}: expected a COCO annotation file with images and annotations; it lacks {lacking}")
+        if "image" in self._present and len(self._file.names) == 1 and _ONE in self._numbers:
+            self.image_at[self._numbers[_ONE]] = 0
+        lost = [ident for ident, number in self._numbers.items() if self.image_at[number] < 0]
+        if lost:
+            what = "without an image_id" if lost[0] == _ONE else f"of the image {lost[0]!r:.60}, which it does not have"
+            self._file.problems.append(f"{path}: annotations {what}")
+        return False
 
-    def _number(self, ident: int | str, item: Item) -> int:
+    def _number(self, ident: int | str) -> int:
         number = self._numbers.setdefault(ident, len(self._numbers))
         if number == len(self.image_at):
             self.image_at.append(-1)
-            self._first.append(item._replace(value={"image_id": ident}))
         return number
 
-    def _image(self, item: Item) -> None:
-        number = self._number(self._ident(item, "id"), item)
-        name, width, height = (item.value.get(key) for key in ("file_name", "width", "height"))
+    def _image(self, item: Item, given: Any) -> None:
+        ident = _ident(given)
+        if ident is None:
+            self._fail(item, "an integer or a string", "id")
+        number = self._number(ident)
+        name = item.value.get("file_name") or item.value.get("coco_url") or item.value.get("flickr_url")
         if not isinstance(name, str) or not name:
             self._fail(item, "a name", "file_name")
         if self.image_at[number] >= 0:
             self._fail(item, "an id of its own", "id")
         self.image_at[number] = len(self._file.names)
-        self._file.names.append(name)
+        self._file.names.append(unquote(urlsplit(name).path).rpartition("/")[2] or name if "://" in name else name)
+        width, height = _ident(item.value.get("width")), _ident(item.value.get("height"))
         known = isinstance(width, int) and isinstance(height, int)
-        self._file.sizes.append((width, height) if known else None)
+        self._file.sizes.append((width, height) if known else None)  # type: ignore[arg-type]
 
     def _category(self, item: Item) -> None:
-        name = item.value.get("name")
+        name, ident = item.value.get("name"), _ident(item.value.get("id"))
+        if ident is None:
+            self._fail(item, "an integer or a string", "id")
         if not isinstance(name, str):
             self._fail(item, "a name", "name")
-        self._file.categories[self._ident(item, "id")] = name
+        self._file.categories[ident] = name
 
     def _annotation(self, item: Item) -> None:
-        value = item.value
-        category = self._ident(item, "category_id")
-        if category not in self._categories:
-            self._categories[category] = item._replace(value={"category_id": category})
-        box = value.get("bbox")
-        if box is not None and not _is_box(box):
-            self._fail(item, "finite numbers [x, y, width, height] with sizes of 0 or more", "bbox")
-        if not isinstance(value.get("segmentation"), (list, dict, type(None))):
-            self._fail(item, "polygons or an RLE", "segmentation")
-        if not isinstance(value.get("id"), (int, str, type(None))):
-            self._fail(item, "an integer or a string", "id")
-        self.image_of.append(self._number(self._ident(item, "image_id"), item))
+        ident = _ident(item.value.get("image_id", _ONE))
+        self.image_of.append(self._number(_ONE if ident is None else ident))
         self.spans.extend((item.start, item.end))
-
-    def _ident(self, item: Item, key: str) -> int | str:
-        ident = item.value.get(key)
-        if not isinstance(ident, (int, str)):
-            self._fail(item, "an integer or a string", key)
-        return ident
 
     def _fail(self, item: Item, expected: str, key: str | None = None) -> NoReturn:
         got = item.value if key is None else item.value.get(key, "nothing")
@@ -316,6 +329,30 @@ class _Scan:
         field = "" if key is None else f"{key}: "
         line = line_of(self._file.path, item.start)
         raise InputError(f"{self._file.path}: line {line}: {where}: {field}expected {expected}; got {got!r:.60}")
+
+
+def _ident(value: Any) -> int | str | None:
+    """An id or a whole number, which some tools write as 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, str)) else None
+
+
+def problem(annotation: Mapping[str, Any], categories: Mapping[int | str, str]) -> str | None:
+    """What is wrong with an annotation, if anything."""
+    box, outline, ident = annotation.get("bbox") or None, annotation.get("segmentation"), annotation.get("id")
+    category = annotation.get("category_id")
+    if box is not None and not _is_box(box):
+        return f"bbox: expected finite numbers [x, y, width, height] with sizes of 0 or more; got {box!r:.60}"
+    if not isinstance(outline, (list, dict, type(None))):
+        return f"segmentation: expected polygons or an RLE; got {outline!r:.60}"
+    if ident is not None and _ident(ident) is None:
+        return f"id: expected an integer or a string; got {ident!r:.60}"
+    if category is not None and categories and _ident(category) not in categories:
+        return f"category_id: expected the id of one of the categories; got {category!r:.60}"
+    if box is None and not outline:
+        return "expected a bbox or a segmentation; got neither"
+    return None
 
 
 def _is_box(box: Any) -> bool:

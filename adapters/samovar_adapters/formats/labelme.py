@@ -8,26 +8,25 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 
-from samovar.errors import InputError, PromptError
+from samovar.errors import InputError
 from samovar.image import Image
 from samovar.masks import Masks
-from samovar_adapters.formats.annotations import Annotation, AnnotationSource, NameIndex, Wanted, name_of
+from samovar_adapters.formats.annotations import Annotation, AnnotationSource, NameIndex, Wanted, check_size, name_of
 from samovar_adapters.formats.files import file_of, files_below, stem_of, write_whole
 from samovar_adapters.formats.shapes import with_slits
 from samovar_adapters.formats.sinks import ImageFileSink, numbers, pretty, short
 
 __all__ = ["UNLABELLED", "LabelmeSink", "LabelmeSource", "boxes", "drawn", "masks", "points"]
 
-_AREAS = {"polygon", "rectangle", "oriented_rectangle", "circle", "mask"}
+_AREAS = {"polygon", "rectangle", "oriented_rectangle", "rotation", "circle", "mask"}
 _CLICKS = {"point", "points", "line", "linestrip"}
 _FARTHEST = 1 << 24  # pixels; no mask has coordinates beyond
 _MOST_CORNERS = 4096  # of a circle
@@ -36,9 +35,9 @@ _MOST_CORNERS = 4096  # of a circle
 class LabelmeSource(AnnotationSource):
     """The shapes in labelme's JSON files: a folder of them, or one file.
 
-    A file belongs to the image whose name it has but for the suffix (`b.json` or `b.jpg.json` to `b.jpg`), and whose
-    name it says. Shapes that share a `group_id` and a label are one object. Its id is the place of its first shape in
-    the file, from 0.
+    A file belongs to the image whose name it has but for the suffix (`b.json` or `b.jpg.json` to `b.jpg`), unless its
+    `imagePath` is another image that is there. Shapes that share a `group_id` and a label are one object. Its id is the
+    place of its first shape in the file, from 0.
 
     Args:
         path: a folder or a file.
@@ -59,37 +58,46 @@ class LabelmeSource(AnnotationSource):
         self._files = list(files_below(root, ".json")) if root.is_dir() else [root]
         base = root if root.is_dir() else root.parent
         names = [file.relative_to(base).as_posix().removesuffix(".json") for file in self._files]
-        self._names = NameIndex(names, path)
+        self.index = NameIndex(names, path, [os.path.abspath(file.with_suffix("")) for file in self._files])  # noqa: PTH100
 
-    def annotations(self, image: Image) -> Iterable[Annotation]:
+    def tries(self, image: Image) -> Sequence[str]:
+        """The image's path, with its suffix and without."""
+        name = name_of(image)
+        return name, str(PurePosixPath(name).with_suffix(""))
+
+    def annotations(self, image: Image) -> Iterable[Annotation | InputError]:
         """One for each object, in the order of their first shapes."""
         found = self._found(image)
         if found is None:
             return
         file, content = found
-        size = content.get("imageWidth"), content.get("imageHeight")
-        if None not in size and size != (image.width, image.height):
-            raise PromptError(
-                f"{image.name}: {file} says that it is {size[0]}×{size[1]} pixels but it is "
-                f"{image.width}×{image.height}; expected annotations of this very image"
-            )
-        for place, shapes in _objects(file, content):
-            yield _annotation(f"{file}: shapes[{place}]", place, shapes, image)
+        check_size(image, file, (content.get("imageWidth"), content.get("imageHeight")))
+        wrong = [_problem(shape) for shape in content["shapes"]]
+        for place, problem in enumerate(wrong):
+            if problem is not None:
+                yield InputError(f"{file}: shapes[{place}]: {problem}")
+        for place, shapes in _objects(content["shapes"], wrong):
+            try:
+                one: Annotation | InputError = _annotation(f"{file}: shapes[{place}]", place, shapes, image)
+            except InputError as error:  # a painted mask that cannot be read
+                one = error
+            yield one
 
     def _found(self, image: Image) -> tuple[Path, dict[str, Any]] | None:
-        name = name_of(image)
-        for wanted in (name, str(PurePosixPath(name).with_suffix(""))):
-            index = self._names.find(wanted)
+        for wanted in self.tries(image):
+            index = self.index.find(wanted)
             if index is not None:
                 content = _read(self._files[index])
-                if PurePosixPath(content["imagePath"].replace("\\", "/")).name == PurePosixPath(name).name:
+                said = content["imagePath"].replace("\\", "/")
+                name = PurePosixPath(name_of(image)).name.casefold()
+                if PurePosixPath(said).name.casefold() == name or not (self._files[index].parent / said).is_file():
                     return self._files[index], content
         return None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -99,10 +107,6 @@ def _read(file: Path) -> dict[str, Any]:
     shapes = content.get("shapes")
     if not isinstance(shapes, list):
         raise InputError(f"{file}: shapes: expected a list; got {shapes!r:.60}")
-    for place, shape in enumerate(shapes):
-        problem = _problem(shape)
-        if problem is not None:
-            raise InputError(f"{file}: shapes[{place}]: {problem}")
     return content
 
 
@@ -111,11 +115,11 @@ def _problem(shape: Any) -> str | None:
     if not isinstance(shape, dict):
         return f"expected an object; got {shape!r:.60}"
     kind, at = _kind(shape), shape.get("points")
-    if not isinstance(shape.get("label"), str):
+    if not isinstance(shape.get("label"), (str, int, float, type(None))):
         return f"label: expected text; got {shape.get('label')!r:.60}"
     if kind not in _AREAS | _CLICKS:
         return f"shape_type: expected one of {', '.join(sorted(_AREAS | _CLICKS))}; got {kind!r:.60}"
-    least = {"polygon": 3, "oriented_rectangle": 4, "circle": 2, "rectangle": 2, "mask": 2}.get(kind, 1)
+    least = {"polygon": 3, "oriented_rectangle": 4, "rotation": 4, "circle": 2, "rectangle": 2, "mask": 2}.get(kind, 1)
     if not isinstance(at, list) or len(at) < least or not all(map(_is_point, at)):
         return f"points: expected at least {least} of [x, y]; got {at!r:.60}"
     if not isinstance(shape.get("group_id"), (int, str, type(None))):
@@ -135,14 +139,14 @@ def _kind(shape: dict[str, Any]) -> str:
     return str(shape.get("shape_type") or "polygon")
 
 
-def _objects(file: Path, content: dict[str, Any]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """The shapes of each object, with the place of the first of them."""
+def _objects(shapes: list[Any], wrong: list[str | None]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The shapes of each object, but those that are wrong, with the place of the first of them."""
     groups: dict[Any, tuple[int, list[dict[str, Any]]]] = {}
-    alone = count()
-    for place, shape in enumerate(content["shapes"]):
-        group = shape.get("group_id")
-        key = ("alone", next(alone)) if group is None else ("group", group, shape["label"])
-        groups.setdefault(key, (place, []))[1].append(shape)
+    for place, (shape, problem) in enumerate(zip(shapes, wrong)):
+        if problem is None:
+            group = shape.get("group_id")
+            key = ("alone", place) if group is None else ("group", group, shape.get("label"))
+            groups.setdefault(key, (place, []))[1].append(shape)
     yield from groups.values()
 
 
@@ -159,7 +163,8 @@ def _annotation(where: str, place: int, shapes: list[dict[str, Any]], image: Ima
     box = None  # with a painted mask among them, the box is the mask's
     if corners is not None and len(rings) == len(areas):
         box = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
-    return Annotation(where, shapes[0]["label"], place, box, outline, clicks)
+    label = shapes[0].get("label")
+    return Annotation(where, None if label is None else str(label), place, box, outline, clicks)
 
 
 def _ring(shape: dict[str, Any]) -> list[tuple[float, float]]:

@@ -31,7 +31,7 @@ def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
 def register_prompt_sources() -> tuple[PromptSourceSpec, ...]:
     """Annotation files as boxes, points or masks."""
     return (
-        *_sources("coco", "a COCO annotation file", "FILE.json"),
+        *_sources("coco", "a COCO annotation file", "FILE.json[,crowd=keep]"),
         *_sources("labelme", "labelme files", "FOLDER"),
         *_sources("yolo", "a YOLO data set", "FOLDER"),
     )

@@ -118,10 +118,11 @@ _SLACK = 0.5  # how far outside the image a fraction may point; farther, and it 
 class YoloSource(AnnotationSource):
     """The label files of a YOLO data set, with boxes, outlines, or both.
 
-    A label file belongs to the image whose name it has but for the suffix. A line is a class number and a box (centre
-    and size), or an outline of three points or more, in fractions of the image's size; a confidence may follow. The
-    classes' names are those of `data.yaml` or `classes.txt`, else their numbers. The id is the line's place in the
-    file, from 0.
+    A label file belongs to the image whose name it has but for the suffix, in the same folder or below `labels` where
+    the image is below `images`. A line is a class number and a box (centre and size), or an outline of three points or
+    more, in fractions of the image's size. A confidence may follow, and after a box's the number of a track. With
+    `kpt_shape` in `data.yaml` lines may be poses, whose boxes are taken. The classes' names are those of `data.yaml` or
+    `classes.txt`, else their numbers. The id is the line's place in the file, from 0.
 
     Args:
         path: the data set's folder, its `labels`, or its `data.yaml`.
@@ -146,12 +147,19 @@ class YoloSource(AnnotationSource):
         self._classes = {} if found is None else names_in(found)
         aside = {"classes.txt", "train.txt", "val.txt", "test.txt"}
         self._files = [file for file in files_below(labels, ".txt") if file.name not in aside]
+        self._pose, self._ours = (0, False) if found is None else _about(found)
         names = [file.relative_to(labels).as_posix().removesuffix(".txt") for file in self._files]
-        self._names = NameIndex(names, path)
+        places = [_without(os.path.abspath(file.with_suffix("")), "labels") for file in self._files]  # noqa: PTH100
+        self.index = NameIndex([_without(name, "labels") for name in names], path, places)
 
-    def annotations(self, image: Image) -> Iterable[Annotation]:
+    def tries(self, image: Image) -> Sequence[str]:
+        """The image's path without its suffix; at first without the folder `images`, too."""
+        stem = str(PurePosixPath(name_of(image)).with_suffix(""))
+        return tuple(dict.fromkeys((_without(stem, "images"), stem)))
+
+    def annotations(self, image: Image) -> Iterable[Annotation | InputError]:
         """One for each line that is not empty."""
-        index = self._names.find(str(PurePosixPath(name_of(image)).with_suffix("")))
+        index = next((found for name in self.tries(image) if (found := self.index.find(name)) is not None), None)
         if index is None:
             return
         file = self._files[index]
@@ -159,22 +167,48 @@ class YoloSource(AnnotationSource):
             lines = file.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read: {error}") from error
-        for number, line in enumerate(lines):
-            if line.strip():
-                yield self._annotation(f"{file}: line {number + 1}", number, line, image)
+        rows = {number: line.split() for number, line in enumerate(lines) if line.strip()}
+        tracks = self._are_tracks(rows.values())
+        for number, row in rows.items():
+            where = f"{file}: line {number + 1}"
+            try:
+                one: Annotation | InputError = self._annotation(where, number, row, image, tracks)
+            except InputError as error:
+                one = InputError(f"{where}: {error}; got {lines[number]!r:.60}")
+            yield one
 
-    def _annotation(self, where: str, number: int, line: str, image: Image) -> Annotation:
-        first, *rest = line.split()
+    def _are_tracks(self, rows: Iterable[Sequence[str]]) -> bool | None:
+        """Whether lines of six numbers are boxes with a confidence and a track; None where they may be triangles, too.
+
+        A track is a whole number; the last coordinate of a triangle is one only at the image's border. Where there are
+        outlines or boxes without a track, they are triangles.
+        """
+        rows = list(rows)
+        last = [row[6] for row in rows if len(row) == 7]
+        if self._ours or not all(text.isdecimal() for text in last):
+            return False
+        if any(int(text) > 1 for text in last):
+            return True
+        return False if len(last) < len(rows) else None
+
+    def _annotation(self, where: str, number: int, row: Sequence[str], image: Image, tracks: bool | None) -> Annotation:
+        """One line. Raises InputError, without the place, for one of another kind."""
         try:
-            category = int(float(first))
-            values = [float(value) for value in rest]
+            category = int(float(row[0]))
+            values = [float(value) for value in row[1:]]
         except (ValueError, OverflowError):
             values, category = [], 0
-        outline = len(values) >= 6 and len(values) - len(values) % 2
-        if len(values) < 4 or not all(-_SLACK <= value <= 1 + _SLACK for value in values):
-            raise InputError(
-                f"{where}: expected a class number and a box or an outline in fractions of the image; got {line!r:.60}"
-            )
+        count, outline = len(values), 0
+        if self._pose and count not in (4, 5, *range(4 + self._pose, 7 + self._pose)):
+            raise InputError(f"expected a box, or one with {self._pose} numbers of key points, as kpt_shape says")
+        if count == 6 and tracks is None and not self._pose:
+            raise InputError("expected a box or an outline, not what may be a triangle or a box with its track")
+        if count >= 6 and not self._pose and not (count == 6 and tracks):
+            outline = count - count % 2
+        elif count > 5 or (count == 5 and values[4].is_integer()):  # a pose's key points, a track
+            values = values[:4]
+        if count < 4 or not all(-_SLACK <= value <= 1 + _SLACK for value in values):
+            raise InputError("expected a class number and a box or an outline in fractions of the image")
         label = self._classes.get(category, str(category))
         if not outline:
             cx, cy, w, h = (value * size for value, size in zip(values, (image.width, image.height) * 2))
@@ -182,6 +216,20 @@ class YoloSource(AnnotationSource):
         xs = [value * image.width for value in values[0:outline:2]]
         ys = [value * image.height for value in values[1:outline:2]]
         return Annotation(where, label, number, (min(xs), min(ys), max(xs), max(ys)), [list(zip(xs, ys))])
+
+
+def _without(path: str, folder: str) -> str:
+    """A path without the last folder of that name on it."""
+    parts = path.replace("\\", "/").split("/")
+    at = next((index for index in range(len(parts) - 2, -1, -1) if parts[index] == folder), None)
+    return path if at is None else "/".join(parts[:at] + parts[at + 1 :])
+
+
+def _about(path: Path) -> tuple[int, bool]:
+    """How many numbers a line's key points are by `kpt_shape`, 0 without; and whether Samovar wrote the data set."""
+    text = path.read_text("utf-8-sig", "replace")
+    shape = re.search(r"^kpt_shape\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*\]", text, re.MULTILINE)
+    return (int(shape[1]) * int(shape[2]) if shape else 0), text.startswith(MARK)
 
 
 boxes = partial(YoloSource, wanted="boxes")

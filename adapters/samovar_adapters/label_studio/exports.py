@@ -178,11 +178,11 @@ class LabelStudioSource(AnnotationSource):
         labelled = {image_name(reference) for reference, regions in found if regions}
         others = {image_name(reference): (reference, regions) for reference, regions in found if not regions}
         self._images = [one for one in found if one[1]] + [others[name] for name in others if name not in labelled]
-        self._names = NameIndex([image_name(reference) for reference, _ in self._images], path)
+        self.index = NameIndex([image_name(reference) for reference, _ in self._images], path)
 
     def annotations(self, image: Image) -> Iterable[Annotation]:
         """The regions of the image, in order."""
-        index = self._names.find(name_of(image))
+        index = self.index.find(name_of(image))
         if index is None:
             index = self._uploaded(name_of(image))
         for here, region in [] if index is None else self._images[index][1]:
@@ -199,7 +199,7 @@ class LabelStudioSource(AnnotationSource):
         stored = folder + slash + _LEFT_OUT.sub("", last.strip().replace(" ", "_"))
         if stored == name or Path(stored).exists():  # it is that other file
             return None
-        index = self._names.find(stored)
+        index = self.index.find(stored)
         return index if index is not None and "/data/upload/" in self._images[index][0] else None
 
 

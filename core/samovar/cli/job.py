@@ -20,7 +20,7 @@ from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
 from samovar.pipeline import Item, Outcome, run, worklist
-from samovar.protocols import MaskSink, PixelNeeds, PromptSource
+from samovar.protocols import ExpectsImages, MaskSink, PixelNeeds, PromptSource, ReportsProblems
 from samovar.runtime import Runtime
 
 __all__ = ["load_model", "run_job", "telling", "write_masks"]
@@ -128,6 +128,9 @@ def write_masks(
         _report(Outcome(str(missing), "failed", error=missing), summary, as_json)
     show = not quiet and sys.stderr.isatty() and len(work) > 1
     seen = [*sinks.values(), *([source] if source is not None else [])]
+    named = 1
+    if isinstance(source, ExpectsImages):
+        named = source.expect([Image(item.source, name=item.key) for item in work])
     always = any(not isinstance(part, PixelNeeds) or part.needs_pixels for part in seen)
 
     def needs_pixels(image: Image) -> bool:
@@ -140,9 +143,14 @@ def write_masks(
         for outcome in bar:
             _report(outcome, summary, as_json)
             bar.set_postfix(masks=summary.masks, failed=len(summary.failures), refresh=False)
+    problems = [problem for part in seen if isinstance(part, ReportsProblems) for problem in part.problems]
+    if not quiet:
+        for problem in problems:
+            click.echo(f"samovar: {problem}", err=True)
     if not quiet and not (alone and summary.failures):  # the line that names it has said all there is
         click.echo(summary.line(where), err=True)
-    return summary.status
+    nothing = not summary.masks and not summary.skipped and isinstance(source, ExpectsImages)
+    return summary.status or int(nothing and (not named or bool(problems)))
 
 
 def _report(outcome: Outcome, summary: JobSummary, as_json: bool) -> None:
