@@ -59,6 +59,7 @@ LOOK_SECONDS = 600.0
 
 INDEX = "index.sqlite"
 HEAD = 1 << 16
+_NEVER = (0, 0.0)
 TRUSTED = 1 << 16
 MOST = 20 << 30
 """Bytes of a disk tier whose size nobody set, at most."""
@@ -92,7 +93,7 @@ class DiskTier:
         self._max_bytes = max_bytes
         self._trusted: dict[str, Stamp] = {}
         self._flushed = time.monotonic()
-        self._looked: float | None = None
+        self._looked = _NEVER  # which index was last made to agree with the folder, and when
         self._state: Path | None = None
         self._index = Index(self.root / INDEX)
 
@@ -186,10 +187,8 @@ class DiskTier:
             return self.root  # for now: there is nothing to read, and who writes makes it first
         state = self.root
         if lacks_locks(state):
-            user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-            place = fields_digest(os.fspath(self.root.absolute()).encode())[:16]
-            state = Path(tempfile.gettempdir()) / f"samovar-{user}" / place
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state = _local_folder() / fields_digest(os.fspath(self.root.absolute()).encode())[:16]
+            state.mkdir(exist_ok=True)
         self._state, self._index.path = state, state / INDEX
         return state
 
@@ -239,7 +238,7 @@ class DiskTier:
         """Remove what killed processes left behind, and make the index agree; how many files. Raises OSError."""
         if not self.root.is_dir():
             return 0
-        self._looked = None
+        self._looked = _NEVER
         with suppress(OSError):  # on a disk that is full
             self.index.write(self._look_through)
         return sweep(self.root / "tmp") + sweep(self.state / "claims")
@@ -254,14 +253,21 @@ class DiskTier:
         with TemporaryFile(self.root / "tmp") as temporary:
             temporary.write(pieces, durable=self.durable)
             # Noted before it appears: killed in between, the index counts too much, never too little.
-            evicted = self.index.write(lambda db: self._make_room(db, info))
+            evicted = self._account(info)
             path.parent.mkdir(exist_ok=True)
             temporary.publish(path)
             if (
                 self.index.info(entry.key) is None
             ):  # another process looked through the folder, or evicted it, in between
-                evicted += self.index.write(lambda db: self._make_room(db, info))
+                evicted += self._account(info)
         return evicted
+
+    def _account(self, info: EntryInfo) -> list[Evicted]:
+        try:
+            return self.index.write(lambda db: self._make_room(db, info))
+        except OSError:
+            self._looked = _NEVER  # what was found in the folder is not written down either
+            raise
 
     def _make_room(self, db: sqlite3.Connection, info: EntryInfo) -> list[Evicted]:
         """Note an entry, and evict what has no room beside it. Killed before that is committed, too much is counted."""
@@ -276,12 +282,11 @@ class DiskTier:
 
     def _look_through(self, db: sqlite3.Connection) -> None:
         """Make the index agree with the folder, once a process and now and then: whatever it lost is found again."""
-        now = time.monotonic()
-        if self._looked is None or now - self._looked > (
-            LOOK_SECONDS if self.state == self.root else LOOK_SECONDS / 10
-        ):
+        index, now = self.index.generation, time.monotonic()
+        every = LOOK_SECONDS if self.state == self.root else LOOK_SECONDS / 10
+        if self._looked[0] != index or now - self._looked[1] > every:
             self.index.reconcile(db, dict(self.files()), self._look)
-            self._looked = now
+            self._looked = (index, now)
 
     def _unlink(self, keys: Iterable[str]) -> None:
         """Delete those entries, then note it; where it cannot be noted, the folder is looked through another time."""
@@ -291,7 +296,7 @@ class DiskTier:
         try:
             self.index.write(lambda db: self.index.forget(db, keys))
         except OSError:
-            self._looked = None
+            self._looked = _NEVER
 
     def _drop_damaged(self, key: str) -> None:
         """Drop the entry if it is still damaged."""
@@ -311,7 +316,9 @@ class DiskTier:
         tag = self.folder / "CACHEDIR.TAG"
         if not tag.exists():
             tag.write_text(TAG)
-        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.state != self.root:
+            _local_folder()
+            self.state.mkdir(exist_ok=True)
 
     def _look(self, key: str) -> EntryInfo | None:
         """What an entry's file says of itself; None where it is no entry."""
@@ -450,6 +457,16 @@ def _lock_file(fd: int) -> bool:
     from filelock import lock_descriptor
 
     return lock_descriptor(fd, blocking=False)
+
+
+def _local_folder() -> Path:
+    """A folder of this machine that is this user's alone. Raises OSError where somebody else has made it."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    folder = Path(tempfile.gettempdir()) / f"samovar-{user}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    return folder
 
 
 NETWORKS = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "smb", "virtiofs")

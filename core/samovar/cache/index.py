@@ -12,6 +12,7 @@ costs nobody an answer: it is made anew, from the files, or gone without. For th
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 import time
@@ -66,7 +67,7 @@ _USE = (
     f"priority = {_WORTH.format(hits='hits + ?2', cost='cost', nbytes='nbytes')} WHERE key = ?1"
 )
 _COUNT = (
-    f"INSERT INTO counts VALUES ({', '.join('?' * (2 + len(Counts.names())))}) ON CONFLICT DO UPDATE SET "
+    f"INSERT INTO counts VALUES ({', '.join('?' * (2 + len(Counts.names())))}) ON CONFLICT(tier, model) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in Counts.names())
 )
 
@@ -100,6 +101,11 @@ class Index:
         with self._gathering:
             if len(self._aliases) < REMEMBERED:  # which nobody writes down, in a folder that cannot be written to
                 self._aliases[key] = pixels
+
+    @property
+    def generation(self) -> int:
+        """Another number whenever the database was opened, and so may be another one."""
+        return self._connection.generation
 
     def flush(self, counts: Mapping[tuple[str, str], Counts], *, wait: bool = True) -> None:
         """Write down what was gathered, and add `counts` by tier and model.
@@ -302,12 +308,14 @@ class Index:
 
 
 _abandoned: list[_Connection] = []
+_generations = itertools.count(1)
 
 
 class _Connection:
     """An open database, opened again when its file is another."""
 
     def __init__(self) -> None:
+        self.generation = 0
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._read_only = False
@@ -333,7 +341,7 @@ class _Connection:
             uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
             self._db, self._read_only = sqlite3.connect(uri, uri=True, check_same_thread=False), True
         status = path.stat()
-        self._identity = (status.st_dev, status.st_ino)
+        self._identity, self.generation = (status.st_dev, status.st_ino), next(_generations)
         return self._db
 
     def close(self) -> None:

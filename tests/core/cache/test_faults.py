@@ -481,3 +481,26 @@ def test_entries_survive_being_copied_to_another_machine(tmp_path: Path) -> None
     cache = opened(tmp_path / "there")
     assert look(cache, segmenter) == 0
     assert np.isclose(sum(row.nbytes for row in cache.stats()), sum(p.stat().st_size for p in files(tmp_path / "here")))
+
+
+def test_an_index_found_damaged_in_the_middle_of_a_put_forgets_no_entry(tmp_path: Path) -> None:
+    """A page that nobody reads on opening the database: whoever comes upon it makes all of the index anew."""
+    segmenter, cache = PixelSegmenter(padding=3000), opened(tmp_path)
+    look(cache, segmenter, 30)
+    cache.close()
+    assert cache.disk is not None
+    db = sqlite3.connect(tmp_path / "v2" / "index.sqlite")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size, (root,) = (
+        db.execute("PRAGMA page_size").fetchone()[0],
+        db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'worst'").fetchone(),
+    )
+    db.close()
+    del cache
+    gc.collect()
+    index = tmp_path / "v2" / "index.sqlite"
+    data = bytearray(index.read_bytes())
+    data[(root - 1) * size : root * size] = b"\xff" * size
+    index.write_bytes(data)
+    assert look(opened(tmp_path), segmenter, 33) == 3
+    assert noted(tmp_path) == sum(path.stat().st_size for path in files(tmp_path))
