@@ -35,7 +35,7 @@ _RECENT = 4  # frames kept besides the first
 _SOFTNESS = 0.25  # difference of distances that makes one unit of log odds
 _MOST = 4.0  # log odds
 _NEARNESS = 1.0  # how much a shift by the object's own size weighs, in units of the descriptors
-_ROWS = 256  # of the table of distances that is looked at at a time
+_ROWS, _COLUMNS = 64, 256  # of a block of distances
 _SURE = 0.15  # a cell this little or 1 − this much covered is an example
 
 
@@ -139,13 +139,17 @@ def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[
     if not len(known):
         return np.full(len(asked), np.inf, np.float32)
     lengths = (known * known).sum(axis=1)
-    squares = (asked * asked).sum(axis=1)
-    # In slices that share one table: a new one for each would cost more in fresh pages than all of the arithmetic.
-    table = np.empty((min(_ROWS, len(asked)), len(known)), np.float32)
-    for start in range(0, len(asked), _ROWS):
-        part = asked[start : start + _ROWS]
-        products = np.matmul(2 * part, known.T, out=table[: len(part)])
-        squares[start : start + _ROWS] += np.subtract(lengths, products, out=products).min(axis=1)
+    squares = np.full(len(asked), np.inf, np.float32)
+    # In blocks that share one table, which a processor's cache holds: fresh pages for each cost more than all of the
+    # arithmetic, and products as small as these BLAS leaves on one thread, whose meeting costs more again.
+    table = np.empty((_ROWS, _COLUMNS), np.float32)
+    for row in range(0, len(asked), _ROWS):
+        part, least = 2 * asked[row : row + _ROWS], squares[row : row + _ROWS]
+        for column in range(0, len(known), _COLUMNS):
+            some = slice(column, column + _COLUMNS)
+            found = np.matmul(part, known[some].T, out=table[: len(part), : len(known[some])])
+            np.minimum(least, np.subtract(lengths[some], found, out=found).min(axis=1), out=least)
+    squares += (asked * asked).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
