@@ -202,6 +202,34 @@ def test_a_picture_in_the_task_needs_no_server() -> None:
         assert studio.asked == []
 
 
+def test_a_picture_in_the_task_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    image = Client.image
+
+    def counted(client: Client, reference: str, task: int | None = None) -> bytes:
+        taken.append(reference)
+        return image(client, reference, task)
+
+    monkeypatch.setattr(Client, "image", counted)
+    urls = [f"data:image/png;base64,{base64.b64encode(flat(red)).decode()}" for red in (51, 102)]
+    with backend() as (client, _, _):
+        scores = [
+            client.post("/predict", json=request({"id": 1, "data": {"image": url}}, drawn=[click()])).json()
+            for url in (*urls, *urls)
+        ]
+    assert [one["results"][0]["score"] for one in scores] == [0.2, 0.4, 0.2, 0.4]
+    assert taken == urls
+
+
+def test_setup_says_how_label_studio_calls_itself() -> None:
+    with backend() as (client, studio, _):
+        ask = request({"id": 1, "data": {"image": "http://localhost:8080/data/upload/51.png"}}, drawn=[click()])
+        assert "--allow-host" in client.post("/predict", json=ask).json()["error"]
+        client.post("/setup", json={"project": "7.1", "schema": CONFIG, "hostname": "http://localhost:8080"})
+        assert client.post("/predict", json=ask).json()["results"][0]["score"] == 0.2
+        assert [path for path, _ in studio.asked] == ["/data/upload/51.png"]
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
