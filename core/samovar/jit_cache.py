@@ -3,11 +3,13 @@
 A process that finds all its kernels compiled should not pay for a compiler. Numba's own way back first imports every
 module that code could be generated with; then, for each kernel, it parses the bitcode that only the compilation of
 another kernel could inline, and imports the modules of all library functions inside. Together that takes longer than
-to segment a picture. `LeanCache` links the machine code and does nothing else; bitcode is parsed once a kernel that is
+to segment an image. `LeanCache` links the machine code and does nothing else; bitcode is parsed once a kernel that is
 being compiled asks for it. The files are numba's own, as is all that is written to them.
 
-Most of this is numba's inner workings, so it is for the versions whose workings they are (`samovar.jit.lean_cache_fits`
-says which); under any other, kernels are read back numba's way, more slowly and with the same answers.
+This reads classes and methods that numba keeps to itself, which a release may change. So it is only for the versions
+that it was tried with (`samovar.jit.lean_cache_fits` says which); under any other, kernels are read back numba's way.
+That takes 390 of 1150 ms more until the first mask of every command (`python -m benchmarks.start`), which is why this
+file is kept.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ __all__ = ["OverlaySink", "colours", "draw_overlay"]
 
 
 class OverlaySink(ImageFileSink):
-    """A PNG for every image: the picture with every mask tinted, outlined and numbered.
+    """A PNG for every image: the image with every mask tinted, outlined and numbered.
 
     Args:
         path: a folder, made if missing, or a `.png` file for one image.

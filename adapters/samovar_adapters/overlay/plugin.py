@@ -9,6 +9,6 @@ __all__ = ["register_mask_sinks"]
 
 @hookimpl
 def register_mask_sinks() -> tuple[MaskSinkSpec, ...]:
-    """Pictures of masks."""
+    """Images of masks."""
     target = "samovar_adapters.overlay.draw:OverlaySink"
-    return (MaskSinkSpec("overlay", target, "the picture with its masks outlined and numbered", "", ".png"),)
+    return (MaskSinkSpec("overlay", target, "the image with its masks outlined and numbered", "", ".png"),)

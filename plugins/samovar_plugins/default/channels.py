@@ -89,7 +89,7 @@ def _lab(pixels: NDArray[np.uint8], table: NDArray[np.int16]) -> Plane:
     """H×W×3 float32 L*a*b* of sRGB bytes, by the rounded arithmetic of OpenCV's conversion of floats.
 
     The networks were fitted on colours from OpenCV, which fills the same table with a software's floats: once a
-    process, but in more time than half a picture takes.
+    process, but in more time than half an image takes.
     """
     rows, cols = pixels.shape[0], pixels.shape[1]
     flat = table.reshape(-1)

@@ -328,7 +328,7 @@ def _nearest_point(centre: NDArray[np.float32], points: NDArray[np.float32]) -> 
 
 @dataclass(frozen=True)
 class _Setting:
-    """Where a query is in the picture. Arrays are n float32.
+    """Where a query is in the image. Arrays are n float32.
 
     Attributes:
         near: how much each superpixel counts as background near the object.
