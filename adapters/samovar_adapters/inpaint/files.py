@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
-from samovar.cli.job import write_masks
+from samovar.cli.job import run_job
 from samovar.cli.options import PromptArguments
 from samovar.errors import InputError
 from samovar.image import Image, image_suffixes, read_mask
@@ -111,7 +111,7 @@ def paint_files(
         sink.take(item.key, kept.put_into(png(paint(image, masks, kept.alpha))))
         return masks
 
-    return write_masks(
+    return run_job(
         runtime, paths, segment, {what: sink}, where=str(sink.path), resume=resume, as_json=as_json, quiet=quiet
     )
 

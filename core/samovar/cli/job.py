@@ -15,7 +15,6 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from samovar.cli.options import OutputArguments
 from samovar.errors import PromptError
 from samovar.image import Image
 from samovar.masks import Masks
@@ -23,7 +22,7 @@ from samovar.pipeline import Item, Outcome, run, worklist
 from samovar.protocols import ExpectsImages, MaskSink, PixelNeeds, PromptSource, ReportsProblems
 from samovar.runtime import Runtime
 
-__all__ = ["load_model", "run_job", "telling", "write_masks"]
+__all__ = ["load_model", "run_job", "telling"]
 
 PATIENCE = 2.0
 """Seconds that a person waits without a word."""
@@ -85,41 +84,19 @@ def run_job(
     runtime: Runtime,
     paths: Sequence[str],
     segment: Callable[[Item, Image], Masks],
-    outputs: OutputArguments,
-    *,
-    source: PromptSource | None = None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    """Segment every image of `paths` into `outputs` and return the exit status.
-
-    Args:
-        source: what `segment` asks for prompts, if anything.
-
-    Raises: as `OutputArguments.open`.
-    """
-    sinks, where = outputs.open(paths, as_json=as_json)
-    return write_masks(
-        runtime, paths, segment, sinks, source=source, where=where, resume=outputs.resume, as_json=as_json, quiet=quiet
-    )
-
-
-def write_masks(
-    runtime: Runtime,
-    paths: Sequence[str],
-    segment: Callable[[Item, Image], Masks],
     sinks: Mapping[str, MaskSink],
+    where: str | None,
     *,
     source: PromptSource | None = None,
-    where: str | None,
     resume: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """As `run_job` into sinks that are open.
+    """Segment every image of `paths` into the open `sinks` and return the exit status.
 
     Args:
         where: what the summary calls the output.
+        source: what `segment` asks for prompts, if anything.
         resume: skip the images that the sinks already have.
     """
     work, errors = worklist(paths)

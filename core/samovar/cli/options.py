@@ -44,7 +44,7 @@ __all__ = [
     "output_options",
     "prompt_options",
     "quiet_option",
-    "resuming_output_options",
+    "resume_option",
     "scored",
     "source_option",
     "with_options",
@@ -352,13 +352,11 @@ class OutputArguments:
     Attributes:
         form, out: a mask sink and the path that it writes to; either may be left to `open`.
         targets: more mask sinks, each with its path.
-        resume: skip the images that the outputs already have.
     """
 
     form: str | None = None
     out: str | None = None
     targets: tuple[tuple[str, str], ...] = ()
-    resume: bool = False
 
     def open(self, images: Sequence[str], *, as_json: bool) -> tuple[dict[str, MaskSink], str | None]:
         """The sinks by name, and the paths they write to, as the summary names them.
@@ -434,8 +432,12 @@ def _open_sink(name: str, path: str, images: Sequence[str]) -> MaskSink:
 
 
 _IMAGE_FILES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-_RESUME = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")
-_OUTPUTS = [
+resume_option = click.option("--resume", is_flag=True, help="Skip the images that the output already has.")
+output_options = _gathered(
+    "outputs",
+    OutputArguments,
+    ("form", "out", "targets"),
+    [
     click.option(
         "--format", "-f", "form", metavar="NAME", shell_complete=_complete_sink,
         help="overlay, coco, png … (`samovar plugins` lists them as mask sinks).  [default: overlay; none with --json]",
@@ -446,13 +448,6 @@ _OUTPUTS = [
         "--sink", "-k", "targets", type=SINK, multiple=True, metavar="NAME=PATH", shell_complete=_complete_sink,
         help="Where the masks go, such as coco=masks.json or overlay=pictures/. Several may be given.",
     ),
-]  # fmt: skip
-
-
-output_options = _gathered("outputs", OutputArguments, ("form", "out", "targets", "resume"), [*_OUTPUTS, _RESUME])
-"""--format, --out, --sink and --resume: the command is given `outputs`, an `OutputArguments`."""
-
-resuming_output_options = _gathered(
-    "outputs", functools.partial(OutputArguments, resume=True), ("form", "out", "targets"), _OUTPUTS
-)
-"""The same without --resume, for a command that always goes on where it was stopped."""
+    ],
+)  # fmt: skip
+"""--format, --out and --sink: the command is given `outputs`, an `OutputArguments`."""

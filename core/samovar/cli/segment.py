@@ -19,7 +19,7 @@ from samovar.cli.options import (
     output_options,
     prompt_options,
     quiet_option,
-    resuming_output_options,
+    resume_option,
     scored,
     source_option,
 )
@@ -33,6 +33,7 @@ __all__ = ["auto", "run", "segment"]
 @convert_option
 @mask_options
 @output_options
+@resume_option
 @model_options
 @json_option
 @quiet_option
@@ -42,6 +43,7 @@ def segment(
     multimask: bool,
     min_score: float | None,
     outputs: OutputArguments,
+    resume: bool,
     as_json: bool,
     quiet: bool,
     **loading: Any,
@@ -63,7 +65,8 @@ def segment(
         runtime,
         images,
         lambda item, image: scored(runtime.segment(image, prompts_of(item.key), multimask=multimask), min_score),
-        outputs,
+        *outputs.open(images, as_json=as_json),
+        resume=resume,
         as_json=as_json,
         quiet=quiet,
     )
@@ -82,6 +85,7 @@ def segment(
     help="Any other parameter of SAM's automatic generator, such as pred_iou_thresh=0.9.",
 )
 @output_options
+@resume_option
 @model_options
 @json_option
 @quiet_option
@@ -89,6 +93,7 @@ def auto(
     images: tuple[str, ...],
     settings: tuple[tuple[str, str], ...],
     outputs: OutputArguments,
+    resume: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -111,7 +116,8 @@ def auto(
         runtime,
         images,
         lambda item, image: runtime.segment_all(image, **parameters),
-        outputs,
+        *outputs.open(images, as_json=as_json),
+        resume=resume,
         as_json=as_json,
         quiet=quiet,
     )
@@ -125,7 +131,7 @@ def auto(
 @prompt_options
 @convert_option
 @mask_options
-@resuming_output_options
+@output_options
 @model_options
 @json_option
 @quiet_option
@@ -170,4 +176,5 @@ def run(
             return scored(runtime.segment(image, prompts_of(item.key), multimask=multimask), min_score)
         return scored(runtime.segment_all(image), min_score)
 
-    return run_job(runtime, paths, segment, outputs, source=finder, as_json=as_json, quiet=quiet)
+    sinks, where = outputs.open(paths, as_json=as_json)
+    return run_job(runtime, paths, segment, sinks, where, source=finder, resume=True, as_json=as_json, quiet=quiet)

@@ -13,7 +13,7 @@ from PIL.ImageFile import ImageFile
 
 from samovar import Image, Masks, Runtime
 from samovar.cache import Cache, DiskTier
-from samovar.cli.job import write_masks
+from samovar.cli.job import run_job
 from samovar.plugins import MaskSinkSpec, list_mask_sinks, resolve
 from samovar.protocols import PixelNeeds
 from tests.core.cache.support import PixelSegmenter
@@ -68,7 +68,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photos: Path) -> De
         tier = DiskTier(tmp_path / "cache", 1 << 24)
         runtime = Runtime(PixelSegmenter(), cache=Cache([tier], disk=tier, admission="always"))
         files.clear()
-        status = write_masks(
+        status = run_job(
             runtime,
             [str(photos)],
             lambda item, image: runtime.segment(image, []),
