@@ -218,7 +218,8 @@ def test_a_click_on_a_page_is_answered_and_stored_on_that_page(
 ) -> None:
     labelling = config("BrushLabels").replace('value="$image"', 'valueList="$pages"')
     project = studio.project("pages", labelling, backend)
-    pages = [project.task(project.upload(file))["data"]["pages"] for file in (portrait, photo)]
+    uploads = [project.task(project.upload(file))["data"] for file in (portrait, photo)]
+    pages = [address for data in uploads for address in data.values()]
     task = project.add(pages, "pages")
     first = {**point(10, 10), "item_index": 0}
     prediction = project.click(task, first, {**point(*CUP), "item_index": 1})
