@@ -64,9 +64,16 @@ _Points = Annotated[
         examples=[[[310, 120], [363, 285]]],
     ),
 ]
-_PointLabels = Annotated[
-    list[Any], Meta(description="1 object, 0 background; one a point.", extra_json_schema={"items": {"enum": [0, 1]}})
-]
+_PointLabels = (
+    Annotated[
+        list[Any],
+        Meta(
+            description="1 object, 0 background; one a point.",
+            extra_json_schema={"items": {"enum": [0, 1, False, True]}},
+        ),
+    ]
+    | Annotated[int, Meta(description="That of one point.", ge=0, le=1)]
+)
 _Box = Annotated[list[Any], Meta(description="x1 y1 x2 y2", extra_json_schema=_FOUR, examples=[[104, 2, 272, 198]])]
 _Row = Annotated[
     list[Any],

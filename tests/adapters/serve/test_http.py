@@ -119,6 +119,14 @@ def test_parameters_are_those_of_automatic_masks(client: TestClient, name: str) 
     assert "unknown parameter" in error_of(response)
 
 
+@pytest.mark.parametrize("ident", [10**30, -(2**63), 2**64 - 1, ""])
+def test_any_id_rides_through(client: TestClient, ident: object) -> None:
+    body = {"image": data_url(flat(1)), "prompts": [{"box": [1, 1, 9, 9], "id": ident}]}
+    response = client.post("/v1/segment", json=body)
+    assert response.status_code == 200, response.text
+    assert response.json()["masks"][0]["id"] == ident
+
+
 def test_half_a_character_is_refused_and_a_whole_one_answered(client: TestClient) -> None:
     body = '{"image": "%s", "prompts": [{"box": [1, 1, 9, 9], "label": "%s"}]}'
     refused = client.post("/v1/segment", content=body % (data_url(flat(1)), "\\ud83d"))
@@ -290,6 +298,9 @@ def test_every_example_of_the_description_is_answered_as_it_says(described: Any)
         ({"points": [1, 2]}, True),
         ({"points": [[1, 2, 3]]}, False),
         ({"points": [[1, 2]], "point_labels": [2]}, False),
+        ({"points": [1, 2], "point_labels": 0}, True),
+        ({"points": [1, 2], "point_labels": 2}, False),
+        ({"points": [[1, 2], [3, 4]], "point_labels": [True, False]}, True),
         ({"box": [1, 2, 3, 4], "id": True}, False),
         ({"box": [1, 2, 3, 4], "id": "a"}, True),
         ({"box": [1, 2, 3, 4], "colour": "red"}, False),
