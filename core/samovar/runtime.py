@@ -13,7 +13,7 @@ import numpy as np
 from samovar.cache import Cache
 from samovar.caching import open_cache
 from samovar.conversion import Converted, convert_prompts
-from samovar.deprecation import renamed_keywords, warn_renamed
+from samovar.deprecation import renamed_keywords, renamed_method, warn_renamed
 from samovar.embedding import Embedding
 from samovar.errors import Cancelled, InputError
 from samovar.fingerprint import Fingerprint
@@ -240,6 +240,15 @@ class Runtime:
             )
         )
         return answers
+
+    def prepare(self, image: ImageLike, prompts: PromptsLike, *, embedding: Embedding | None = None) -> EncodedRequest:
+        """Deprecated: `encode_request`, which takes what has been checked."""
+        warn_renamed("Runtime.prepare()", "Runtime.encode_request()")
+        checked, given = Image(image), Prompts.of(prompts)
+        given.check_inside(checked.width, checked.height)
+        return self.encode_request(checked, given, embedding=embedding)
+
+    answer = renamed_method("Runtime.answer", decode_requests)
 
     def _request(self, pair: tuple[ImageLike, PromptsLike]) -> tuple[Image, Converted]:
         """What a caller gave, checked and converted: the one place where it is."""

@@ -197,6 +197,13 @@ def test_bad_prompts_are_refused_before_anything_is_encoded(runtime: Runtime, se
     assert segmenter.encoded == []
 
 
+def test_the_old_names_of_the_two_halves_still_work_and_warn(runtime: Runtime) -> None:
+    with pytest.warns(DeprecationWarning, match="encode_request"):
+        request = runtime.prepare(grey(51), Prompt(box=(0, 0, 2, 2)))
+    with pytest.warns(DeprecationWarning, match="decode_requests"):
+        assert [len(masks) for masks in runtime.answer([request])] == [1]
+
+
 def test_the_old_word_for_converters_still_works_and_warns(segmenter: FilledBoxes) -> None:
     with pytest.warns(DeprecationWarning, match="lowering= is now converters="):
         runtime = Runtime(segmenter, lowering=[WordBoxes()])  # type: ignore[call-arg]
