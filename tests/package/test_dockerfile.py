@@ -54,11 +54,11 @@ def test_its_steps_run_in_an_empty_environment(repository: Path, tmp_path: Path)
     for keyword, rest in instructions(repository / "Dockerfile"):
         here = rest.replace(INSIDE, str(image)).replace("/data", str(tmp_path / "data"))
         if keyword == "ARG":
-            arguments.update([here.split("=", 1)])
+            name, _, arguments[name] = here.partition("=")
         elif keyword == "ENV":
-            environment.update(part.split("=", 1) for part in shlex.split(here))
+            environment |= {part.partition("=")[0]: part.partition("=")[2] for part in shlex.split(here)}
         elif keyword == "RUN" and here.split()[0] in ("pip", "samovar"):
-            command = re.sub(r"\$(\w+)", lambda name: arguments[name[1]], here)
+            command = re.sub(r"\$(\w+)", lambda found: arguments[found[1]], here)
             ran.append(
                 subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=True)
             )
