@@ -67,7 +67,7 @@ def data_url(data: bytes) -> str:
 def post(url: str, body: bytes) -> tuple[int, dict[str, object]]:
     request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=180) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -83,7 +83,7 @@ def answered(client: http.client.HTTPConnection) -> int:
 def test_told_to_stop_it_finishes_what_is_under_way_and_ends(tmp_path: Path) -> None:
     body = click(data_url(flat(1)))
     with backend(tmp_path) as (url, process, _), ExitStack() as stack:
-        clients = [http.client.HTTPConnection(url.removeprefix("http://"), timeout=60) for _ in range(4)]
+        clients = [http.client.HTTPConnection(url.removeprefix("http://"), timeout=180) for _ in range(4)]
         for client in clients:  # the first clicks: the model still compiles, so that they take their time
             stack.callback(client.close)
             client.request("POST", "/predict", body, {"Content-Type": "application/json"})
