@@ -42,7 +42,7 @@ import samovar
 model, weights, cache, other, image = json.loads(sys.argv[1])
 runtime = samovar.load(model, weights=weights, cache=cache, device="cpu")
 prompt = samovar.Prompt(points=[[60, 50]])
-if other is not None:  # an earlier click, on another picture that is in a cache of its own: loads what loads late
+if other is not None:  # an earlier click, on another image that is in a cache of its own: loads what loads late
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     samovar.Runtime(runtime.segmenter, cache=other).segment(noise, prompt).to_coco_rle()
 began = time.perf_counter()
@@ -60,7 +60,7 @@ class Click:
     Args:
         model, weights: as `samovar.load` takes them.
         folder: for caches.
-        image: the picture's file.
+        image: the image's file.
     """
 
     model: str
@@ -73,7 +73,7 @@ class Click:
 
         Args:
             cached: whether there is a cache.
-            alias: whether it knows the picture's file; otherwise the picture must be decoded.
+            alias: whether it knows the image's file; otherwise the image must be decoded.
             first: whether it is the process's first click of all.
         """
         cache = self.folder / f"cache-{self.model}"

@@ -45,7 +45,7 @@ class Reads:
             "samovar disk": _disk,
             "samovar disk, half": _half,
             "np.load": _npy,
-            "np.load of float16, widened": _npy_half,
+            "np.load of float16, as float32": _npy_half,
             "diskcache": _diskcache,
             "zarr": _zarr,
         }.items():
@@ -61,7 +61,7 @@ class Reads:
 
 def _check(name: str, found: Tensors, tensors: Tensors) -> None:
     for key, tensor in tensors.items():
-        near = 1e-2 if name.endswith(("half", "widened")) else 0
+        near = 1e-2 if name.endswith(("half", "as float32")) else 0
         if found[key].dtype != tensor.dtype or not np.allclose(found[key], tensor, rtol=0, atol=near):
             raise SystemExit(f"{name} gives other tensors back; its times would mean nothing")
 
@@ -98,7 +98,7 @@ def _first(tensors: Tensors, folder: Path) -> Callable[[], Tensors]:
 def _half(tensors: Tensors, folder: Path) -> Callable[[], Tensors] | None:
     if not any(tensor.dtype == np.float32 for tensor in tensors.values()):
         return None
-    import_module("torch")  # as in every process that decodes such an embedding; it widens faster than NumPy
+    import_module("torch")  # as in every process that decodes such an embedding; it converts faster than NumPy
     tier, entry = DiskTier(folder, 1 << 30), _entry(tensors, "half")
     tier.put(entry)
     return lambda: dict(_found(tier.get(entry.key)).unpack().tensors)

@@ -5,7 +5,7 @@
 - a click on an image that another process has encoded before, against encoding it again (the default model, and SAM's
   ViT-B with random weights if torch is installed), until the mask is there as COCO RLE, in a process that has just
   loaded the model: with an earlier click on another image, and as its first of all;
-- finding an embedding by the picture's file, against decoding the picture first: the click, and the lookup alone;
+- finding an embedding by the image's file, against decoding the image first: the click, and the lookup alone;
 - a job over photos whose embeddings are there, against decoding all of them ahead;
 - a warm hit in memory and on disk, against `np.load`, diskcache and zarr on the same tensors (what is not installed is
   left out: `pip install diskcache zarr`);
@@ -119,8 +119,8 @@ def large_photo(folder: Path) -> Path:
     from PIL import Image as Pillow
 
     path = folder / "large.jpg"
-    with Pillow.open(photos(1)[0]) as picture:
-        picture.convert("RGB").resize((4000, 3000), Pillow.Resampling.BICUBIC).save(path, quality=90)
+    with Pillow.open(photos(1)[0]) as photo:
+        photo.convert("RGB").resize((4000, 3000), Pillow.Resampling.BICUBIC).save(path, quality=90)
     return path
 
 

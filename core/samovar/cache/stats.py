@@ -302,7 +302,7 @@ _METRICS: tuple[tuple[str, str, str, Callable[[TierStats], float]], ...] = (
     ("hits_total", "counter", "Lookups that found the embedding", lambda row: row.counts.hits),
     ("misses_total", "counter", "Lookups that did not", lambda row: row.counts.misses),
     ("puts_total", "counter", "Embeddings put", lambda row: row.counts.puts),
-    ("evictions_total", "counter", "Embeddings dropped to make room", lambda row: row.counts.evictions),
+    ("evictions_total", "counter", "Embeddings evicted to make room", lambda row: row.counts.evictions),
     ("damaged_total", "counter", "Embeddings dropped as damaged", lambda row: row.counts.damaged),
     ("failures_total", "counter", "Operations that the tier could not do", lambda row: row.counts.failures),
     ("saved_seconds_total", "counter", "Encoding made unnecessary", lambda row: row.counts.saved),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from samovar.deprecation import renamed_names
 from samovar.errors import Cancelled, SamovarError
 from samovar.image import Image
 from samovar.pipeline import read_ahead
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from samovar.protocols import Segmenter
 
 __all__ = ["WarmResult", "warm"]
+
+__getattr__ = renamed_names(__name__, {"Warmed": "samovar.cache.warm.WarmResult"})
 
 WINDOW_BYTES = 128 << 20
 """Pixels that may wait in memory, decoded, for a batch to be full."""
