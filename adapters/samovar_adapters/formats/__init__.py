@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from samovar_adapters.formats.coco import CocoSink, CocoSource
     from samovar_adapters.formats.files import check_file, check_folder, failure, files_below, write_whole
     from samovar_adapters.formats.labelme import LabelmeSink, LabelmeSource
-    from samovar_adapters.formats.shapes import deepest, topmost, with_slits
+    from samovar_adapters.formats.shapes import deepest, with_slits
     from samovar_adapters.formats.sinks import (
         ImageFileSink,
         LabelMapSink,
@@ -51,7 +51,6 @@ __all__ = [
     "name_of",
     "png",
     "read_masks",
-    "topmost",
     "with_slits",
     "write_whole",
 ]
@@ -61,7 +60,7 @@ _NAMES = {
     "coco": "CocoSink CocoSource",
     "files": "check_file check_folder failure files_below write_whole",
     "labelme": "LabelmeSink LabelmeSource",
-    "shapes": "deepest topmost with_slits",
+    "shapes": "deepest with_slits",
     "sinks": "ImageFileSink LabelMapSink NpzSink PngSink PolygonsSink Sink compact png read_masks",
     "yolo": "YoloSink YoloSource",
 }

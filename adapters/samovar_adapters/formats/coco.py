@@ -67,12 +67,12 @@ class CocoSource(AnnotationSource):
         if place is None:
             return
         check_size(image, self._file.path, self._file.sizes[place])
-        for where, found in self._file.annotations(place):
-            wrong = problem(found, self._file.categories)
+        for where, row in self._file.annotations(place):
+            wrong = problem(row, self._file.categories)
             if wrong is not None:
                 yield InputError(f"{where}: {wrong}")
-            elif self._keep_crowds or str(found.get("iscrowd", 0)).lower() in ("0", "false", "none"):
-                yield self._annotation(where, found)
+            elif self._keep_crowds or str(row.get("iscrowd", 0)).lower() in ("0", "false", "none"):
+                yield self._annotation(where, row)
             else:
                 self._crowds.add(where)
 
@@ -90,7 +90,7 @@ class CocoSource(AnnotationSource):
         box, category = found.get("bbox") or None, found.get("category_id")
         return Annotation(
             where,
-            self._file.categories.get(category, None if category is None else str(category)),
+            None if category is None else self._file.categories.get(category, str(category)),
             found.get("id"),
             None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3]),
             found.get("segmentation") or None,

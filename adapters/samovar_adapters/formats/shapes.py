@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from samovar.jit import njit
 from samovar.masks import Masks, Polygon
-from samovar.masks.draw import topmost
 
-__all__ = ["deepest", "one_ring", "topmost", "with_slits"]
+__all__ = ["deepest", "one_ring", "with_slits"]
 
 Ring = NDArray[np.float32]
 

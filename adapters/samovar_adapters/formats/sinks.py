@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samovar.errors import InputError, MaskError
+from samovar.masks.draw import topmost
 from samovar_adapters.formats.files import (
     check_file,
     check_folder,
@@ -27,7 +28,6 @@ from samovar_adapters.formats.files import (
     write_folder,
     write_whole,
 )
-from samovar_adapters.formats.shapes import topmost
 
 if TYPE_CHECKING:
     from typing_extensions import Self
