@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from samovar.errors import InputError, SamovarError
 from samovar.image import Image
@@ -52,7 +53,7 @@ class CocoSource(AnnotationSource):
         self._keep_crowds = crowd == "keep"
         self._crowds: set[str] = set()
         self._file = CocoFile(Path(place))
-        self.index = NameIndex(self._file.names, place)
+        self.index = NameIndex([_file_name(name) for name in self._file.names], place)
 
     def tries(self, image: Image) -> Sequence[str]:
         """The image's path; for results what an image id can be of it."""
@@ -96,6 +97,11 @@ class CocoSource(AnnotationSource):
             found.get("segmentation") or None,
             rule="coco",
         )
+
+
+def _file_name(name: str) -> str:
+    """What a file was called at the address that some files give for it."""
+    return unquote(urlsplit(name).path).rpartition("/")[2] or name if "://" in name else name
 
 
 boxes = partial(CocoSource, wanted="boxes")

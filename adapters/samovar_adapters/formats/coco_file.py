@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -185,7 +184,7 @@ class CocoFile:
     Attributes:
         path: the file.
         info: its "info", {} if it has none.
-        names: the file name of every image, in the file's order.
+        names: the file name of every image, or its address, in the file's order.
         sizes: (width, height) of every image in pixels, None where the file does not say.
         categories: category id → name; of none in the file, {}.
         results: whether it is a list of results: then `names` are the image ids.
@@ -305,7 +304,7 @@ class _Scan:
         if self.image_at[number] >= 0:
             self._fail(item, "an id of its own", "id")
         self.image_at[number] = len(self._file.names)
-        self._file.names.append(unquote(urlsplit(name).path).rpartition("/")[2] or name if "://" in name else name)
+        self._file.names.append(name)
         width, height = _ident(item.value.get("width")), _ident(item.value.get("height"))
         known = isinstance(width, int) and isinstance(height, int)
         self._file.sizes.append((width, height) if known else None)  # type: ignore[arg-type]
