@@ -78,7 +78,8 @@ def _find(model: str | os.PathLike[str]) -> tuple[SegmenterSpec, str | None]:
     """The model's spec, and the local checkpoint to load into it if `model` is one."""
     name = os.fspath(model)
     if isinstance(model, str) and not _looks_like_path(name):
-        return find_segmenter(name), None
+        # A hub id means the weights there, not those that its model is published with elsewhere.
+        return find_segmenter(name), name if "/" in name else None
     path = Path(name).expanduser()
     if not path.exists():
         raise WeightsError(f"no checkpoint at {name!r}; expected a file or folder; check the path, or name a model")
@@ -94,7 +95,7 @@ def _looks_like_path(name: str) -> bool:
     """A name that is no path stays a name even if a folder of the same name happens to lie in the working directory."""
     return (
         name.startswith((".", "~", os.sep))
-        or Path(name).suffix in (".pth", ".pt", ".safetensors", ".onnx")
+        or Path(name).suffix in (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx")
         or (os.sep in name and Path(name).exists())
     )
 

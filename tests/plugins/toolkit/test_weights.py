@@ -228,6 +228,24 @@ def test_weights_that_other_programs_got_from_the_hub_are_used(tmp_path: Path) -
     assert located("owner/one", tmp_path, HF_ENDPOINT=nobody).stdout.strip() == str(snapshot)
 
 
+def test_a_model_named_by_its_hub_id_has_the_weights_that_are_there(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from safetensors.torch import save
+
+    from tests.plugins.edge_tam.weights import PUBLISHED, random_weights
+
+    kept(tmp_path, "yonigozlan/EdgeTAM-hf", {"model.safetensors": save(random_weights(PUBLISHED, 256, 2048))})
+    program = "import samovar; print(samovar.load('yonigozlan/EdgeTAM-hf', device='cpu', cache='off').name)"
+    given = {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "SAMOVAR_WEIGHTS_DIR": str(tmp_path / "none"),
+    }
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=given, check=False)
+    assert done.stdout.strip() == "edge-tam", done.stderr
+
+
 def test_offline_what_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = located("owner/two", tmp_path, HF_HUB_OFFLINE="1")
     last = done.stderr.strip().splitlines()[-1]
