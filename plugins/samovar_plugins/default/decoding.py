@@ -34,6 +34,7 @@ __all__ = [
     "first_unary",
     "hypotheses",
     "iou_head_rows",
+    "overlaps",
     "tidy",
 ]
 
@@ -305,7 +306,7 @@ class Hypotheses:
     rows: NDArray[np.float32]
 
 
-def _overlaps(graph: RegionGraph, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
+def overlaps(graph: RegionGraph, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float32]:
     """k×m float32: IoUs of superpixel sets."""
     mass = one * graph.area
     inside = np.zeros((len(one), len(other)), np.float32)
@@ -385,7 +386,7 @@ def hypotheses(graph: RegionGraph, query: Query, weights: Weights, refined: int)
         held = members(likely, *graph.pool)
         everything = np.concatenate([sets[0][None], held])
         same = np.eye(len(everything), dtype=np.bool_)
-        for pick in _cover(_overlaps(graph, everything, held), weight, 0, 1 + refined, same)[1:]:
+        for pick in _cover(overlaps(graph, everything, held), weight, 0, 1 + refined, same)[1:]:
             drawn = everything[pick]
             belief = np.where(drawn, np.float32(1), np.float32(0))
             redrawn, _ = classify(graph, replace(query, prior=belief), geometry, weights)
@@ -408,7 +409,7 @@ def answer(graph: RegionGraph, query: Query, weights: Weights, multimask: bool) 
     order = [int(score.argmax())]
     if multimask:
         belief = np.exp(_BELIEF * (score - score.max())).astype(np.float32)
-        iou = _overlaps(graph, known.sets, known.sets)
+        iou = overlaps(graph, known.sets, known.sets)
         order = _cover(iou, belief / belief.sum(), order[0], 3, iou > _ALIKE)
         order.sort(key=lambda k: -float(score[k]))
     return [Answer(known.unaries[k], known.sets[k], float(score[k])) for k in order]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from samovar.prompts import Prompts
     from samovar.types import Kind
 
-__all__ = ["DefaultSegmenter", "Field", "load", "low_res", "make_field", "mask_runs", "plain_field"]
+__all__ = ["DefaultSegmenter", "Field", "cut_runs", "load", "low_res", "make_field", "mask_runs", "plain_field"]
 
 _SIGMA = 1.2
 _MARGIN = 6
@@ -136,7 +136,7 @@ def _places(
 
 
 @njit
-def _cut(
+def cut_runs(
     columns: NDArray[np.float32],
     left: int,
     top: int,
@@ -242,7 +242,7 @@ def mask_runs(
     window = x1, y1, x2, y2
     columns = np.ascontiguousarray(field.values.T)
     place = field.left, field.top, frame.zoom_x, frame.zoom_y
-    return _cut(columns, *place, threshold, *window, frame.width, frame.height)
+    return cut_runs(columns, *place, threshold, *window, frame.width, frame.height)
 
 
 _KINDS: frozenset[Kind] = frozenset({"points", "box", "mask"})

@@ -12,7 +12,7 @@ from samovar import Image, Masks, Prompt
 from samovar.embedding import Embedding
 from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
-from samovar_plugins.default.decoding import _overlaps
+from samovar_plugins.default.decoding import overlaps
 from samovar_plugins.default.encoding import open_graph
 from samovar_plugins.default.segmenter import DefaultSegmenter
 
@@ -132,4 +132,4 @@ def test_overlaps_are_ious_of_leaf_sets_however_many_leaves(segmenter: DefaultSe
     rng = np.random.default_rng(0)
     one, other = rng.random((3, len(graph.area))) < 0.3, rng.random((4, len(graph.area))) < 0.3
     both = np.array([[graph.area[a & b].sum() / graph.area[a | b].sum() for b in other] for a in one])
-    assert np.abs(_overlaps(graph, one, other) - both).max() < 1e-5
+    assert np.abs(overlaps(graph, one, other) - both).max() < 1e-5

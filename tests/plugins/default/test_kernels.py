@@ -19,7 +19,7 @@ from samovar_plugins.default.merge_trees import Tree, lay_out
 from samovar_plugins.default.network import hidden_units, parameter_count, probabilities, unfold
 from samovar_plugins.default.proposals import superpixel_sums, votes
 from samovar_plugins.default.rag import FAR, adjacency, components, distances, network_row
-from samovar_plugins.default.segmenter import _cut
+from samovar_plugins.default.segmenter import cut_runs
 from samovar_plugins.default.superpixels import grow_regions
 
 seeds = st.integers(0, 2**32 - 1)
@@ -187,7 +187,7 @@ def test_a_mask_is_cut_where_the_bilinear_field_exceeds_the_threshold(
     y1, y2 = sorted(rng.integers(0, height + 1, 2).tolist()) if clipped else (0, height)
     x1, y1 = min(x1, width - 1), min(y1, height - 1)
     x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
-    counts = _cut(np.ascontiguousarray(values.T), 0, 0, zoom_x, zoom_y, 0.5, x1, y1, x2, y2, width, height)
+    counts = cut_runs(np.ascontiguousarray(values.T), 0, 0, zoom_x, zoom_y, 0.5, x1, y1, x2, y2, width, height)
     cut = Masks.from_runs(counts, [0, len(counts)], width, height).to_array()[0]
     x = np.clip((np.arange(width) + 0.5) * zoom_x - 0.5, 0, cols - 1)
     y = np.clip((np.arange(height) + 0.5) * zoom_y - 0.5, 0, rows - 1)
