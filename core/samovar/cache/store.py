@@ -81,6 +81,7 @@ class CircuitBreaker:
         """Why the last `put` failed; empty if it did not."""
         self.reading = Throughput()
         self.writing = Throughput()
+        self._written = False
         self._contains = tier.contains if isinstance(tier, Contains) else None
         self._counter = counter
         self._on_evict = on_evict
@@ -115,7 +116,10 @@ class CircuitBreaker:
         self.trouble = ""
         # It may have declined what exceeds its budget. One that cannot tell cheaply is taken at its word.
         if self.traits.async_writes or self._contains is None or self.holds(entry.key, entry.model):
-            self.writing.measure(time.perf_counter() - began, entry.nbytes)
+            # The first write also imports, makes and opens what all later ones find: it would count as a slow tier.
+            if self._written:
+                self.writing.measure(time.perf_counter() - began, entry.nbytes)
+            self._written = True
             self._counter.add(self.name, entry.model, Counts(puts=1))
         for one in evicted:
             self._on_evict(self.name, one)

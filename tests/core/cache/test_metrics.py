@@ -70,6 +70,15 @@ def test_what_does_not_pay_is_not_put_on_the_disk(tmp_path: Path) -> None:
     assert len(list(tier.entries())) == before + 1
 
 
+def test_what_a_tier_takes_to_be_opened_does_not_count_as_its_pace(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path, 1 << 24)
+    breaker = CircuitBreaker(tier, Counter(), lambda name, evicted: None)
+    breaker.put(entry_of(1))
+    assert breaker.writing.per_byte is None
+    breaker.put(entry_of(2))
+    assert breaker.writing.per_byte is not None
+
+
 def test_a_spell_of_slowness_is_forgotten(tmp_path: Path) -> None:
     tier = DiskTier(tmp_path, 1 << 24)
     breaker = CircuitBreaker(tier, Counter(), lambda name, evicted: None)
