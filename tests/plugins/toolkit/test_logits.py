@@ -22,7 +22,7 @@ KINDS = [*FAMILIES, "sam2", "edge-tam"]
 
 def model(kind: str) -> Segmenter:
     made = {"sam2": sam2, "edge-tam": edge_tam}.get(kind)
-    return made() if made else tiny(kind)  # type: ignore[arg-type]
+    return made() if made else tiny(kind)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (37, 90), (300, 40)])
