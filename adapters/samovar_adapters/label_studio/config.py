@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from samovar.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
 
 __all__ = ["KINDS", "Config", "Control", "ImageTag", "Kind", "Video", "parse", "value_of"]
 
@@ -216,6 +218,8 @@ def parse(text: str, repeats: tuple[int, ...] = ()) -> Config:
     Args:
         repeats: how often each `Repeater` repeats its tags; without, they are read as they stand.
     """
+    import xml.etree.ElementTree as ET  # every `samovar --help` reads this module
+
     if len(text) > _MOST_XML or "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError("a labelling configuration is XML of at most 1 MiB without a DOCTYPE; got something else")
     try:

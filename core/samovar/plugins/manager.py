@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -186,6 +185,8 @@ class PluginManager:
     def _complain(self, plugin: str, hook: str) -> None:
         """Log the first failure of an event hook: in a server, say, nobody looks at `samovar plugins` meanwhile."""
         if (plugin, hook) not in self._complained:
+            import logging
+
             self._complained.add((plugin, hook))
             reason = next((line for line in self._registry.state(plugin).problems if line.startswith(hook)), hook)
             logging.getLogger(__name__).warning(

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from samovar import hookimpl
 from samovar.plugins import SegmenterSpec
 from samovar_plugins.sam2 import BESIDE, convert_name
-from samovar_plugins.toolkit import Detected, Family, Shape, Weights, convert_state_dict
+from samovar_plugins.toolkit import Detected, Family, Weights, convert_state_dict
 
 if TYPE_CHECKING:
-    from samovar_plugins.toolkit import SamComponents
+    from samovar_plugins.toolkit import SamComponents, Shape
 
 __all__ = ["FAMILY", "NAME", "build_edge_tam", "identify_weights", "register_segmenters"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from samovar import hookimpl
 from samovar.plugins import SegmenterSpec
-from samovar_plugins.toolkit import Detected, Family, Shape, Weights, convert_state_dict
+from samovar_plugins.toolkit import Detected, Family, Weights, convert_state_dict
 
 if TYPE_CHECKING:
-    from samovar_plugins.toolkit import Encoder, SamComponents, StateDict
+    from samovar_plugins.toolkit import Encoder, SamComponents, Shape, StateDict
 
 __all__ = ["FAMILY", "MODELS", "build_sam", "identify_weights", "register_segmenters"]
 

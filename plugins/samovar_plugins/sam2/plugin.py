@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from samovar import hookimpl
 from samovar.plugins import SegmenterSpec
-from samovar_plugins.toolkit import Detected, Family, Shape, Weights, convert_state_dict
+from samovar_plugins.toolkit import Detected, Family, Weights, convert_state_dict
 from samovar_plugins.toolkit import convert_name as convert_sam_name
 
 if TYPE_CHECKING:
-    from samovar_plugins.toolkit import SamComponents
+    from samovar_plugins.toolkit import SamComponents, Shape
 
 __all__ = [
     "BESIDE",

@@ -14,10 +14,11 @@ from samovar import hookimpl
 from samovar.errors import WeightsError
 from samovar.plugins import SegmenterSpec
 from samovar_plugins.sam2 import convert_name
-from samovar_plugins.toolkit import Detected, Family, Shape, Weights
+from samovar_plugins.toolkit import Detected, Family, Weights
 
 if TYPE_CHECKING:
     from samovar_plugins.sam3.segmenter import Sam3Segmenter
+    from samovar_plugins.toolkit import Shape
 
 __all__ = ["FAMILY", "NAME", "identify_weights", "register_segmenters"]
 

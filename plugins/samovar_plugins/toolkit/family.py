@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from samovar.errors import DeviceError, PluginError, WeightsError
 from samovar.fingerprint import Fingerprint
-from samovar_plugins.toolkit.checkpoint import CheckpointHeader, Shape, files_of, load_tensors, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from samovar.plugins import SegmenterSpec
     from samovar.protocols import Segmenter
+    from samovar_plugins.toolkit.checkpoint import CheckpointHeader, Shape
     from samovar_plugins.toolkit.layers import StateDict
     from samovar_plugins.toolkit.resize import Resize
     from samovar_plugins.toolkit.segmenter import SamComponents
@@ -146,6 +146,8 @@ class Family:
 
     def identify(self, path: Path) -> str | None:
         """The name of the model that a checkpoint file or folder is for, or None."""
+        from samovar_plugins.toolkit.checkpoint import read_header  # late: every `samovar --help` reads this module
+
         try:
             _, found = self._recognised(read_header(path))
         except WeightsError:
@@ -167,6 +169,7 @@ class Family:
             DeviceError: a dtype that the device cannot use, or a device that is not there.
             ModuleNotFoundError: torch, or another library of the model, is not installed.
         """
+        from samovar_plugins.toolkit.checkpoint import files_of, load_tensors
         from samovar_plugins.toolkit.fingerprints import tensor_digests
         from samovar_plugins.toolkit.weights import locate
 
@@ -201,6 +204,8 @@ class Family:
 
     def _checked(self, path: Path, name: str) -> CheckpointHeader:
         """Raise WeightsError unless a checkpoint is whole, safe, and of the model `name`."""
+        from samovar_plugins.toolkit.checkpoint import read_header
+
         header, found = self._recognised(read_header(path))
         words = found.words if found else _stranger(header.shapes)
         if header.foreign:
