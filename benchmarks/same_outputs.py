@@ -39,7 +39,7 @@ def boxes_as_coco(root: Path, step: int, target: Path) -> list[Path]:
     images = [
         {"id": i + 1, "file_name": Path(index["images"][i]["file"]).name, **_size(index["images"][i])} for i in chosen
     ]
-    annotations = []
+    annotations: list[dict[str, object]] = []
     for record in index["masks"]:
         if record["image"] % step == 0:
             x1, y1, x2, y2 = record["box"]

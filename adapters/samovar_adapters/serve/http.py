@@ -177,7 +177,8 @@ class Metrics:
 
     def page(self) -> str:
         """All of it, in Prometheus' text format."""
-        return generate_latest(self.registry).decode()
+        text: bytes = generate_latest(self.registry)
+        return text.decode()
 
 
 # ------------------------------------------------------------------------------------------- middlewares

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,7 +50,7 @@ def made(kind: str, size: tuple[int, int], colours: tuple[int, int], seed: int) 
         mix[y:, x:] = 1
     elif kind == "frame":
         mix[[0, -1], :] = mix[:, [0, -1]] = 1
-    pixels = one + mix[..., None] * (other.astype(np.float32) - one)
+    pixels: NDArray[Any] = one + mix[..., None] * (other.astype(np.float32) - one)
     if kind == "noise":
         pixels = rng.integers(0, 256, (height, width, 3)).astype(np.float32)
     elif kind == "grain" or (kind == "nodata" and seed % 2):
