@@ -55,7 +55,8 @@ def made(kind: str, size: tuple[int, int], colours: tuple[int, int], seed: int) 
         pixels = rng.integers(0, 256, (height, width, 3)).astype(np.float32)
     elif kind == "grain" or (kind == "nodata" and seed % 2):
         pixels = pixels + rng.normal(0, 4, (height, width, 3)) * (1 if kind == "grain" else mix[..., None])
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def asked(width: int, height: int, seed: int) -> list[Prompt]:
