@@ -13,6 +13,11 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Beside other workers, each with a core of its own, more threads only wait for each other. Read when libraries load.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 # Folders of tests whose tools are not for everybody to install: what each imports, and the session that brings it.
 NEEDS = {
     "tests/diffusion": (("diffusers", "transformers"), "extras"),

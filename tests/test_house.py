@@ -62,6 +62,7 @@ def cpu_seconds(*arguments: str) -> float:
     return float(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("-c", "import samovar"), ("-m", "samovar", "--help")], ids=["import samovar", "samovar --help"]
 )

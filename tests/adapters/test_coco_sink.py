@@ -56,6 +56,7 @@ def pycocotools(path: Path) -> Any:
         return COCO(str(path))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(items=st.dictionaries(st.text("ab/.é ", min_size=1, max_size=6), any_masks(), max_size=4))
 def test_pycocotools_reads_every_mask_with_its_box_area_and_category(
@@ -144,6 +145,7 @@ def test_closing_without_masks_leaves_a_valid_empty_file(tmp_path: Path) -> None
     assert pycocotools(tmp_path / "out.json").dataset["annotations"] == []
 
 
+@pytest.mark.slow
 def test_whatever_a_kill_leaves_of_the_last_record_the_next_run_ends_the_same(tmp_path: Path) -> None:
     """The journal cut at every byte of its last two records, as by a kill in the middle of writing."""
     items = some_items(6)
@@ -266,6 +268,7 @@ def test_a_file_of_somebody_else_or_a_torn_one_is_never_overwritten(tmp_path: Pa
     assert path.read_text() == text
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_annotations(tmp_path: Path) -> None:
     """What a sink holds for an image is a place in the journal, far less than the image's own annotations."""
     import tracemalloc

@@ -106,6 +106,7 @@ def written(data_folder: Path, folder: Path) -> str:
     return str(folder / "ann.json")
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_masks_written_as_coco_come_back_as_the_same_masks(
@@ -136,6 +137,7 @@ def test_points_lie_inside_their_masks(data_folder: Path, tmp_path: Path) -> Non
         assert all(dense[i, int(y), int(x)] for i, (x, y) in enumerate(points))
 
 
+@pytest.mark.slow
 def test_polygons_are_drawn_pixel_for_pixel_as_pycocotools_draws_them(tmp_path: Path) -> None:
     from pycocotools import mask as coco_masks
 
@@ -386,6 +388,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     content=st.dictionaries(st.text(), json_values, max_size=5),
     ascii_only=st.booleans(),

@@ -72,6 +72,7 @@ def test_a_workflow_from_model_to_mask(photos: Any) -> None:
     assert "default" in execute(prompt, "3")[0]
 
 
+@pytest.mark.slow
 def test_everything_or_one_object_by_its_size(photos: Any) -> None:
     node = NODE_CLASS_MAPPINGS["SamovarAutomaticMask"]()
     model = samovar.load("default")

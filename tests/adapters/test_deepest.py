@@ -22,12 +22,14 @@ def by_scipy(mask: Masks) -> tuple[float, float]:
     return int(column) - 0.5, int(row) - 0.5
 
 
+@pytest.mark.slow
 @given(masks=any_masks())
 def test_it_is_where_scipy_finds_it(masks: Masks) -> None:
     for mask in masks[masks.areas > 0]:
         assert deepest(mask) == by_scipy(mask)
 
 
+@pytest.mark.slow
 def test_it_is_where_scipy_finds_it_in_real_masks_and_from_any_thread(data_folder: Path) -> None:
     masks = [mask for _, found in photos(data_folder, 8) for mask in found]
     expected = [by_scipy(mask) for mask in masks]

@@ -59,6 +59,7 @@ def boxes(width: int, height: int, *given: tuple[int, int, int, int]) -> np.ndar
 # ---------------------------------------------------------------------------------------------- what never changes
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     width=SIDES,
@@ -272,6 +273,7 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(Pillow.open(path))
 
 
+@pytest.mark.slow
 def test_removing_on_the_photo_with_the_default_model(photo: Path, tmp_path: Path) -> None:
     done = run("remove", photo, "--box", "325,215,408,327", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -283,6 +285,7 @@ def test_removing_on_the_photo_with_the_default_model(photo: Path, tmp_path: Pat
     assert np.abs(after[hole].astype(int) - before[hole]).mean() > 20
 
 
+@pytest.mark.slow
 def test_a_folder_of_photos_with_a_bad_one_among_them(photo: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "good.jpg").write_bytes(photo.read_bytes())
@@ -293,6 +296,7 @@ def test_a_folder_of_photos_with_a_bad_one_among_them(photo: Path, tmp_path: Pat
     assert read(tmp_path / "out" / "good.jpg.png").shape == (400, 600, 4)
 
 
+@pytest.mark.slow
 def test_a_mask_picture_instead_of_prompts(photo: Path, tmp_path: Path) -> None:
     mask = boxes(600, 400, (325, 215, 408, 327))[0]
     Pillow.fromarray(mask).save(tmp_path / "mask.png")
@@ -302,6 +306,7 @@ def test_a_mask_picture_instead_of_prompts(photo: Path, tmp_path: Path) -> None:
     assert np.array_equal(moved[115:227, 25:108], read(photo)[215:327, 325:408])
 
 
+@pytest.mark.slow
 def test_what_is_read_is_not_painted_over(photo: Path, tmp_path: Path) -> None:
     picture = tmp_path / "photo.png"
     Pillow.open(photo).save(picture)
@@ -325,6 +330,7 @@ def transparent(path: Path) -> np.ndarray:
 MASK = {"remove": (58, 28, 92, 62), "cut-out": (60, 30, 90, 60), "replace-background": (60, 30, 90, 60)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["remove", "move", "cut-out", "replace-background"])
 def test_what_is_transparent_stays_so(command: str, tmp_path: Path) -> None:
     before = transparent(tmp_path / "in.png")
@@ -349,6 +355,7 @@ def test_what_is_transparent_stays_so(command: str, tmp_path: Path) -> None:
         assert (after[58:67, 83:107, :3] == (220, 40, 30)).all()
 
 
+@pytest.mark.slow
 def test_the_profile_exif_and_resolution_of_a_photo_stay(photo: Path, tmp_path: Path) -> None:
     from PIL import ImageCms
 
@@ -366,6 +373,7 @@ def test_the_profile_exif_and_resolution_of_a_photo_stay(photo: Path, tmp_path: 
         assert after.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -430,6 +438,7 @@ def test_the_middle_of_the_largest_hole_still_has_a_weight() -> None:
     assert weights[500, 500] < weights[60, 60] < weights[2, 2]
 
 
+@pytest.mark.slow
 def test_light_that_falls_off_has_no_seams() -> None:
     y, x = np.mgrid[:120, :160]
     image = np.repeat((60 + x * 0.6 + y * 0.4)[..., None], 3, axis=2).round().astype(np.uint8)
@@ -513,6 +522,7 @@ def test_text_is_found_by_its_words_and_goes() -> None:
     assert np.abs(edit_text(image, masks).astype(int) - 230).max() < 10
 
 
+@pytest.mark.slow
 def test_letters_that_no_typeface_has_are_refused_before_anything_is_painted(tmp_path: Path) -> None:
     masks = Masks.from_array(boxes(60, 50, (10, 10, 40, 40)))
     with pytest.raises(InputError, match="has no \U0001f95f; name the file of one"):
@@ -536,6 +546,7 @@ def test_replaced_text_lies_in_the_old_box_in_the_old_colour() -> None:
     assert np.abs(written[changed].min(axis=0).astype(int) - (150, 0, 0)).max() < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -555,6 +566,7 @@ def test_wrong_usage_of_the_other_commands(arguments: list[str], says: str, phot
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_background_on_the_photo(photo: Path, tmp_path: Path) -> None:
     done = run("replace-background", photo, "--box", "170,15,415,310", "--colour", "white", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from samovar_adapters.formats.coco import Journal
 records = st.lists(st.binary(max_size=30).filter(lambda data: b"\n" not in data), max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(written=records, cut=st.integers(0, 200), more=records)
 def test_wherever_it_is_cut_whole_records_stay_and_new_ones_follow(

@@ -120,6 +120,7 @@ def test_files_have_what_labelme_asks_of_them(data_folder: Path, tmp_path: Path)
         assert isinstance(shape["description"], str)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_without_tolerance_masks_come_back_exactly(masks: Masks, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -134,6 +135,7 @@ def test_without_tolerance_masks_come_back_exactly(masks: Masks, tmp_path_factor
     assert [label or "object" for label in kept.labels] == list(prompts.labels)
 
 
+@pytest.mark.slow
 def test_with_the_usual_tolerance_real_masks_come_back_nearly(data_folder: Path, tmp_path: Path) -> None:
     path = written(data_folder, tmp_path)
     for image, masks in photos(data_folder, 3):

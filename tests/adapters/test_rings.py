@@ -13,6 +13,7 @@ from samovar_adapters.formats.shapes import one_ring, with_slits
 from tests.adapters.scenes import any_masks, photos, same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [0, 1_000_000], ids=["long slits", "short slits"])
 @given(masks=any_masks())
 def test_one_ring_draws_the_mask_that_it_was_made_of(pairs: int, masks: Masks) -> None:
@@ -22,6 +23,7 @@ def test_one_ring_draws_the_mask_that_it_was_made_of(pairs: int, masks: Masks) -
     assert same(drawn, kept)
 
 
+@pytest.mark.slow
 @given(masks=any_masks())
 def test_rings_with_slits_draw_their_regions(masks: Masks) -> None:
     parts = [[with_slits(region) for region in regions] for regions in masks.to_polygons()]

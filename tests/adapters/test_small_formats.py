@@ -35,6 +35,7 @@ def equal_columns(one: Masks, other: Masks) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_npz_brings_back_everything_exactly(masks: Masks, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -88,6 +89,7 @@ def test_npz_holds_no_dates_and_no_pickles(folder: Path) -> None:
         assert all(arrays[name].dtype != object for name in arrays.files)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_png_has_a_picture_and_a_row_for_every_mask(masks: Masks, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -162,6 +164,7 @@ def test_a_label_map_of_too_many_masks_is_refused_in_one_line(folder: Path) -> N
         LabelMapSink(folder).write("a.jpg", blank(Masks.empty(2, 2)), many)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_polygons_draw_the_masks_that_they_were_made_of(masks: Masks, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -77,6 +77,7 @@ def written(data_folder: Path, folder: Path, **options: Any) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes files
 @given(masks=any_masks())
 def test_without_tolerance_masks_come_back_exactly(masks: Masks, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -75,6 +75,7 @@ def test_threads_that_call_a_kernel_first_at_once_share_one_compilation() -> Non
 KERNELS = "from samovar.jit import njit\n@njit\ndef one(x: int) -> int:\n    return x + 1\n"
 
 
+@pytest.mark.slow
 def test_who_asks_is_told_once_of_compiling_and_not_of_reading_back(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(KERNELS)
     code = "import samovar.jit, kernels\nsamovar.jit.before_compiling(lambda: print('compiling'))\n"
@@ -96,6 +97,7 @@ def test_only_functions_become_kernels() -> None:
         njit(int)(3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX folders")
 def test_kernels_run_where_no_folder_for_their_cache_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(KERNELS)

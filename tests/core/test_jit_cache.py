@@ -12,6 +12,8 @@ import pytest
 from samovar import jit
 from samovar.jit import lean_cache_fits
 
+pytestmark = pytest.mark.slow
+
 KERNELS = """
 import sys
 import numpy as np

@@ -258,6 +258,7 @@ rich = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(rows=st.lists(rich, max_size=4))
 def test_what_is_saved_is_loaded_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[Prompt]) -> None:
     path = tmp_path_factory.mktemp("saved") / "prompts.json"

@@ -56,6 +56,7 @@ def same(one: Prompt, other: Prompt) -> bool:
     return (one.text, one.label, one.id) == (other.text, other.label, other.id) and one.exemplar is other.exemplar
 
 
+@pytest.mark.slow
 @given(st.lists(prompt(), max_size=6))
 def test_columns_give_every_prompt_back(rows: list[Prompt]) -> None:
     columns = Prompts.of(rows)
@@ -65,6 +66,7 @@ def test_columns_give_every_prompt_back(rows: list[Prompt]) -> None:
     assert Prompts.of(columns) is columns
 
 
+@pytest.mark.slow
 @given(st.lists(prompt(), max_size=6), st.data())
 def test_slices_and_their_concatenation_lose_nothing(rows: list[Prompt], data: st.DataObject) -> None:
     columns = Prompts.of(rows)
@@ -77,6 +79,7 @@ def test_slices_and_their_concatenation_lose_nothing(rows: list[Prompt], data: s
     assert len(Prompts.concat([])) == 0
 
 
+@pytest.mark.slow
 @given(st.lists(prompt(), min_size=1, max_size=4), st.integers(0, 3))
 def test_indexing_counts_from_either_end(rows: list[Prompt], index: int) -> None:
     columns = Prompts.of(rows)
@@ -89,6 +92,7 @@ def test_indexing_counts_from_either_end(rows: list[Prompt], index: int) -> None
             columns[index]
 
 
+@pytest.mark.slow
 @given(st.lists(box, max_size=8))
 def test_arrays_of_boxes_and_points_make_one_prompt_a_row(boxes: list[tuple[float, ...]]) -> None:
     array = np.array(boxes, np.float64).reshape(-1, 4)

@@ -66,12 +66,14 @@ def test_faces_of_real_photos_are_found(source: HaarFaces, data_folder: Path) ->
             assert len(inside) == 1, f"{name}: {prompts.boxes.tolist()}"
 
 
+@pytest.mark.slow
 def test_a_large_photo_gives_the_same_faces_as_a_small_one(source: HaarFaces, portrait: Image) -> None:
     large = Image(cv2.resize(np.array(portrait.pixels), None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC))
     small, big = source.prompts([portrait, large])
     assert np.abs(big.boxes / 5 - small.boxes).max() < 10
 
 
+@pytest.mark.slow
 def test_faces_come_in_the_order_of_reading_and_always_the_same(source: HaarFaces, data_folder: Path) -> None:
     image = Image(data_folder / "masks" / "images" / "cocotr__000000000536.jpg")
 

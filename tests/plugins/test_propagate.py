@@ -34,6 +34,7 @@ class TestPropagate(TrackerTests):
         return lambda: PropagateTracker(sam)
 
 
+@pytest.mark.slow
 def test_a_moving_ball_is_followed_from_a_box(sam: Runtime) -> None:
     frames, truth = clip(meadow(), [ball(RED)], lambda n: [(40 + 5 * n, 60)], 12)
     tracker = PropagateTracker(sam)
@@ -44,6 +45,7 @@ def test_a_moving_ball_is_followed_from_a_box(sam: Runtime) -> None:
         assert iou(masks, 0, expected) > 0.8
 
 
+@pytest.mark.slow
 def test_two_balls_that_cross_keep_their_ids(sam: Runtime) -> None:
     frames, truth = clip(meadow(), [ball(RED), ball(BLUE)], lambda n: [(40 + 6 * n, 60), (150 - 6 * n, 66)], 19)
     tracker = PropagateTracker(sam)
@@ -55,6 +57,7 @@ def test_two_balls_that_cross_keep_their_ids(sam: Runtime) -> None:
     assert iou(masks, 1, truth[-1][1]) > 0.7
 
 
+@pytest.mark.slow
 def test_what_leaves_is_hidden_and_keeps_its_id_when_it_comes_back(sam: Runtime) -> None:
     def where(number: int) -> list[tuple[int, int] | None]:
         return [(40, 60), None if 4 <= number < 10 else (130, 70 + 2 * number)]
@@ -91,6 +94,7 @@ def test_parts_stay_together_and_what_moves_away_is_another() -> None:
     assert np.array_equal(np.flatnonzero(clean(far, expected)[0].any(axis=0)), np.arange(10, 40))
 
 
+@pytest.mark.slow
 def test_objects_are_added_removed_and_corrected(sam: Runtime) -> None:
     frames, truth = clip(meadow(), [ball(RED), ball(BLUE)], lambda n: [(50, 40 + n), (140, 80 - n)], 6)
     tracker = PropagateTracker(sam)
@@ -106,6 +110,7 @@ def test_objects_are_added_removed_and_corrected(sam: Runtime) -> None:
     assert iou(masks, 0, truth[3][1]) > 0.8
 
 
+@pytest.mark.slow
 def test_a_restored_tracker_goes_on_exactly_as_the_saved_one(sam: Runtime) -> None:
     frames, truth = clip(meadow(), [ball(RED)], lambda n: [(40 + 5 * n, 60)], 10)
     tracker = PropagateTracker(sam)
@@ -140,6 +145,7 @@ def test_what_cannot_be_done_is_said_in_one_line(sam: Runtime) -> None:
         tracker.restore({"state": np.array("{}")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 200), (31, 17), (1001, 333)])
 def test_frames_of_any_size_are_tracked(sam: Runtime, width: int, height: int) -> None:
     frame = Image(meadow(width, height))

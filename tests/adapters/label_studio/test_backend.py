@@ -30,6 +30,7 @@ from tests.adapters.serve.served import SlowRed, client_of, engine_of, flat
 from tests.fakes import FilledBoxes, WordBoxes
 
 
+@pytest.mark.slow
 def test_a_click_is_answered_with_the_brush_region_of_its_object() -> None:
     with backend() as (client, _studio, _):
         answer = client.post("/predict", json=request(task(51), drawn=[click()])).json()
@@ -124,6 +125,7 @@ def test_a_token_that_label_studio_refuses_is_said_and_is_no_error_of_the_server
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.slow
 def test_a_picture_of_fifty_megabytes_is_answered_and_one_beyond_the_bound_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (4100, 4100, 3), np.uint8)
     large = cv2.imencode(".png", noise, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
@@ -154,6 +156,7 @@ def test_words_ask_for_what_a_grounder_finds_under_their_name() -> None:
     assert found == [[[0, 0, 30, 40]], [[30, 0, 60, 40]]]
 
 
+@pytest.mark.slow
 def test_two_hundred_clicks_at_once_each_get_their_own_images_answer() -> None:
     segmenter = FilledBoxes()
     with backend(segmenter) as (client, _, _), ThreadPoolExecutor(50) as pool:
@@ -279,6 +282,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_a_captured_request_with_any_part_replaced_is_answered_or_refused(data: st.DataObject) -> None:

@@ -252,6 +252,7 @@ OTHER = '<Label value="thing"/><Label value="object"/>'
         (f"{POINTS}{ASKING}", ("rectanglelabels", ["cat"])),
     ],
 )
+@pytest.mark.slow
 def test_a_click_is_never_answered_with_a_click(tags: str, wanted: Any) -> None:
     assert labelled(tags, [point()]) == wanted
 

@@ -32,6 +32,7 @@ class TestSink(MaskSinkTests):
         return LabelStudioSink
 
 
+@pytest.mark.slow
 @given(arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))), st.data())
 def test_masks_come_back_exactly_with_labels_scores_and_ids(array: Any, data: st.DataObject) -> None:
     array[:, 0, 0] = True  # an empty mask is no region

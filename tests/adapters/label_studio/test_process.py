@@ -21,6 +21,8 @@ import pytest
 
 from tests.adapters.serve.served import flat
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="cat"/></BrushLabels>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="cat"/></KeyPointLabels></View>"""
@@ -79,7 +81,6 @@ def answered(client: http.client.HTTPConnection) -> int:
         return response.status
 
 
-@pytest.mark.slow
 def test_told_to_stop_it_finishes_what_is_under_way_and_ends(tmp_path: Path) -> None:
     body = click(data_url(flat(1)))
     with backend(tmp_path) as (url, process, _), ExitStack() as stack:
@@ -98,7 +99,6 @@ def test_told_to_stop_it_finishes_what_is_under_way_and_ends(tmp_path: Path) -> 
             urllib.request.urlopen(f"{url}/health", timeout=5)
 
 
-@pytest.mark.slow
 def test_answers_on_a_connection_that_is_kept_open_wait_for_no_acknowledgement(tmp_path: Path) -> None:
     with backend(tmp_path, "--no-warm-up") as (url, _, _), ExitStack() as stack:
         client = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
@@ -112,7 +112,6 @@ def test_answers_on_a_connection_that_is_kept_open_wait_for_no_acknowledgement(t
         assert sorted(times[30:])[5] < 0.03
 
 
-@pytest.mark.slow
 def test_told_to_stop_under_load_it_answers_what_it_has_taken_on(tmp_path: Path) -> None:
     answers: list[tuple[int, dict[str, object]]] = []
     refused: list[type[object]] = []
@@ -148,7 +147,6 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken_on(tmp_path: Path)
         assert not [line for line in lines if line["level"] in ("error", "critical")]
 
 
-@pytest.mark.slow
 def test_too_large_a_request_is_refused_and_the_server_stays_small(tmp_path: Path) -> None:
     with backend(tmp_path, "--max-body", "4MiB") as (url, process, _):
         post(url, click(data_url(flat(1))))
@@ -161,7 +159,6 @@ def test_too_large_a_request_is_refused_and_the_server_stays_small(tmp_path: Pat
         assert post(url, click(data_url(flat(2))))[0] == 200
 
 
-@pytest.mark.slow
 def test_without_a_label_studio_clicks_say_so_and_the_backend_goes_on(tmp_path: Path) -> None:
     with backend(tmp_path, "--url", "http://127.0.0.1:9", "--api-key", "abc") as (url, _, _):
         status, said = post(url, click("/data/upload/1/a.png"))

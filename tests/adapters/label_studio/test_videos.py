@@ -117,6 +117,7 @@ def overlap(first: Box, second: Box) -> float:
     return both / (areas - both)
 
 
+@pytest.mark.slow
 def test_a_box_drawn_in_the_first_frame_follows_its_object_and_is_off_while_it_is_away(video: bytes) -> None:
     drawn = region(keyframe(1, around(0)))
     with backend(video, tolerance=3.0) as client:
@@ -137,6 +138,7 @@ def test_a_box_drawn_in_the_first_frame_follows_its_object_and_is_off_while_it_i
             assert overlap(shown, around(number)) > FOLLOWED, number
 
 
+@pytest.mark.slow
 def test_asking_again_goes_on_from_the_last_keyframe(video: bytes) -> None:
     with backend(video, frames=5) as client:
         drawn = region(keyframe(1, around(0)))
@@ -153,6 +155,7 @@ def test_asking_again_goes_on_from_the_last_keyframe(video: bytes) -> None:
         assert overlap(shown, around(number)) > FOLLOWED
 
 
+@pytest.mark.slow
 def test_two_boxes_are_followed_each_from_its_own_frame(video: bytes) -> None:
     first = region(keyframe(1, around(0)))
     second = region(keyframe(4, (39, 157, 81, 199)), name="r2")
@@ -163,6 +166,7 @@ def test_two_boxes_are_followed_each_from_its_own_frame(video: bytes) -> None:
     assert (answered["r1"][-1]["frame"], answered["r2"][0]["frame"], answered["r2"][-1]["frame"]) == (8, 4, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [6, 24])
 def test_frames_are_counted_at_the_rate_that_the_editor_counts_them(video: bytes, fps: int) -> None:
     with backend(video, frames=10) as client:
@@ -175,6 +179,7 @@ def test_frames_are_counted_at_the_rate_that_the_editor_counts_them(video: bytes
     assert sequence[-1]["time"] == sequence[-1]["frame"] / fps
 
 
+@pytest.mark.slow
 def test_what_a_source_finds_is_followed_when_predictions_are_retrieved(video: bytes) -> None:
     class Finder:
         def prompts(self, images: Any, requests: object = None) -> list[Prompts]:

@@ -144,6 +144,7 @@ def test_polygons_draw_the_mask_again_holes_included(hole: bool) -> None:
     assert Masks.from_polygons([[ring.astype(np.float32) for ring in drawn]], 120, 80).equals(mask)
 
 
+@pytest.mark.slow
 def test_a_tolerance_saves_most_of_a_polygons_points() -> None:
     exact, simple = (answered(disc(), "polygon", tolerance=tolerance)[0]["value"] for tolerance in (0, 1))
     assert len(simple["points"]) < len(exact["points"]) / 3  # type: ignore[index]
@@ -302,6 +303,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(JSON, max_size=5))
 def test_any_json_is_prompts_or_one_of_our_errors(result: list[object]) -> None:
     with contextlib.suppress(PromptError, MaskError):

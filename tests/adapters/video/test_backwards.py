@@ -21,6 +21,8 @@ from samovar_plugins.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 from tests.adapters.video.files import write_video
 
+pytestmark = pytest.mark.slow
+
 FRAMES, TRUTH = clip(meadow(), [ball((210, 50, 40))], lambda n: [(40 + 5 * n, 60)], 20)
 MIDDLE = 8
 X = 40 + 5 * MIDDLE

@@ -139,6 +139,7 @@ def test_paths_that_cannot_be_video_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "never.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_4k_frame_is_tracked(tmp_path: Path) -> None:
     import samovar
     from samovar import Prompt

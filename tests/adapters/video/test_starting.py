@@ -15,6 +15,8 @@ from samovar_adapters.video import Frame, Initialiser, follow
 from samovar_plugins.propagate.tracker import PropagateTracker
 from tests.adapters.video.clips import ball, clip, iou, meadow
 
+pytestmark = pytest.mark.slow
+
 
 class Reds:
     """A grounder for one thing: a box around each red place, for every text."""

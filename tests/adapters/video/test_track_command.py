@@ -23,6 +23,8 @@ from samovar_adapters.video.session import identity_of
 from tests.adapters.video.clips import ball, clip, meadow
 from tests.adapters.video.files import times, write_video
 
+pytestmark = pytest.mark.slow
+
 FRAMES, TRUTH = clip(meadow(), [ball((210, 50, 40)), ball((50, 80, 220))], lambda n: [(40 + 4 * n, 50), (120, 90)], 24)
 PROMPTS = ("--box", "23,33,58,68", "--box", "103,73,138,108")
 AT = [Fraction(n * (n + 9), 400) for n in range(24)]
@@ -120,7 +122,6 @@ def test_tracking_the_same_clip_again_encodes_nothing(video: Path, tmp_path: Pat
     assert encoded() == once
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_half_way_it_leaves_what_plays_and_goes_on_from_its_checkpoint(

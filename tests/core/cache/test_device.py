@@ -268,6 +268,7 @@ def test_rounding_on_the_device_is_rounding_on_the_cpu(device: str, tmp_path: Pa
         assert torch.equal(hit.tensors["beyond half"], made.tensors["beyond half"])
 
 
+@pytest.mark.slow
 def test_a_small_device_budget_drops_but_loses_nothing(device: str, tmp_path: Path) -> None:
     segmenter, cache = DeviceSegmenter(device, padding=4000), opened(device, tmp_path, budget=9000)
     for _ in range(2):
@@ -336,6 +337,7 @@ def test_prefetching_on_a_device(cache: Cache, device: str) -> None:
 # ----------------------------------------------------------------------------------- page-locked memory
 
 
+@pytest.mark.slow
 def test_blocks_go_back_when_their_last_array_does_and_gaps_grow_together() -> None:
     slab = Slab(1024)
     blocks = [slab.take(256, lambda memory: None) for _ in range(4)]

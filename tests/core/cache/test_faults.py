@@ -152,6 +152,7 @@ def noted(folder: Path) -> int:
     return sum(info.nbytes for info, _ in DiskTier(folder, 1).index.infos().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     segmenter = PixelSegmenter(padding=3000)
@@ -180,6 +181,7 @@ def test_an_index_that_is_damaged_while_in_use_is_made_anew(tmp_path: Path, dama
     assert noted(tmp_path) == sum(path.stat().st_size for path in files(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_aliases_in_a_damaged_index_are_as_none(tmp_path: Path, photo: Path, damage: Callable[[bytes], bytes]) -> None:
     from samovar import Image
@@ -350,6 +352,7 @@ def test_a_folder_deleted_between_requests_is_made_again(tmp_path: Path) -> None
         shutil.rmtree(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_folder_deleted_again_and_again_while_in_use_never_disturbs(tmp_path: Path) -> None:
     segmenter, done = PixelSegmenter(padding=2000), threading.Event()
 
@@ -483,6 +486,7 @@ def test_entries_survive_being_copied_to_another_machine(tmp_path: Path) -> None
     assert np.isclose(sum(row.nbytes for row in cache.stats()), sum(p.stat().st_size for p in files(tmp_path / "here")))
 
 
+@pytest.mark.slow
 def test_an_index_found_damaged_in_the_middle_of_a_put_forgets_no_entry(tmp_path: Path) -> None:
     """A page that nobody reads on opening the database: whoever comes upon it makes all of the index anew."""
     segmenter, cache = PixelSegmenter(padding=3000), opened(tmp_path)

@@ -54,6 +54,7 @@ def tensors() -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(st.dictionaries(st.text(max_size=8).map("exact ".__add__), tensors(), max_size=4))
 def test_every_kind_of_array_comes_back_bit_for_bit(given_tensors: dict[str, Any]) -> None:

@@ -86,6 +86,7 @@ def kill_at_random(start: Path, scratch: Path, work: Callable[[Path], object], s
         check(scratch, segmenter)
 
 
+@pytest.mark.slow
 def test_killed_while_encoding_publishing_and_evicting(tmp_path: Path) -> None:
     segmenter = PixelSegmenter(padding=2500)
     start = tmp_path / "start"
@@ -98,6 +99,7 @@ def test_killed_while_encoding_publishing_and_evicting(tmp_path: Path) -> None:
     kill_at_random(start, tmp_path / "scratch", work, segmenter)
 
 
+@pytest.mark.slow
 def test_killed_while_making_a_new_folder(tmp_path: Path) -> None:
     segmenter, start = PixelSegmenter(), tmp_path / "start"
     start.mkdir()
@@ -110,6 +112,7 @@ def test_killed_while_making_a_new_folder(tmp_path: Path) -> None:
     kill_at_random(start, tmp_path / "scratch", work, segmenter)
 
 
+@pytest.mark.slow
 def test_killed_while_pruning_and_clearing(tmp_path: Path) -> None:
     segmenter, start = PixelSegmenter(padding=2500), tmp_path / "start"
     opened(start).get_or_encode(pictures(4), segmenter)
@@ -125,6 +128,7 @@ def test_killed_while_pruning_and_clearing(tmp_path: Path) -> None:
     kill_at_random(start, tmp_path / "scratch", work, segmenter)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_on_one_folder(tmp_path: Path) -> None:
     """Nothing that one leaves behind adds up."""
     segmenter, folder = PixelSegmenter(padding=2500), tmp_path / "cache"

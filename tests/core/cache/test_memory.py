@@ -78,6 +78,7 @@ def test_the_same_memory_is_handed_out_as_long_as_somebody_holds_it() -> None:
     assert one.unpack() is two.unpack()
 
 
+@pytest.mark.slow
 def test_every_hit_gives_the_same_embedding_though_nobody_held_it_meanwhile() -> None:
     tier = MemoryTier(1 << 20)
     tier.put(entry_of(1))

@@ -72,6 +72,7 @@ def distinct() -> int:
     return len({image for seed in range(PROCESSES) for image in zipf(seed)})
 
 
+@pytest.mark.slow
 def test_with_room_for_all_every_image_is_encoded_once_by_whoever_comes_first(tmp_path: Path) -> None:
     log, folder = tmp_path / "log", tmp_path / "cache"
     segmenter = PixelSegmenter(log=log, seconds=0.001, padding=500)
@@ -85,6 +86,7 @@ def test_with_room_for_all_every_image_is_encoded_once_by_whoever_comes_first(tm
     assert rows["memory"].counts.hits + rows["memory"].counts.misses > PROCESSES * LOOKUPS / 2
 
 
+@pytest.mark.slow
 def test_with_a_small_budget_nothing_is_wrong_and_the_budget_holds(tmp_path: Path) -> None:
     segmenter = PixelSegmenter(log=tmp_path / "log", padding=500)
     folder, budget = tmp_path / "cache", 30_000
@@ -97,6 +99,7 @@ def test_with_a_small_budget_nothing_is_wrong_and_the_budget_holds(tmp_path: Pat
     assert sum(row.counts.evictions for row in cache.stats() if row.tier == "disk") > 0
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_at_random_do_not_disturb_the_others(tmp_path: Path) -> None:
     segmenter, folder = PixelSegmenter(padding=500), tmp_path / "cache"
     random = np.random.default_rng(0)
@@ -119,6 +122,7 @@ def test_processes_that_are_killed_at_random_do_not_disturb_the_others(tmp_path:
     assert check.nbytes <= 30_000
 
 
+@pytest.mark.slow
 def test_who_reads_while_others_write_sees_all_of_an_entry_or_nothing(tmp_path: Path) -> None:
     """Entries of the same key are replaced again and again; none of the readers ever finds one that is not whole."""
     entry = entry_of(1, nbytes=1 << 20)
@@ -169,6 +173,7 @@ def test_a_killed_holder_of_the_lock_keeps_nobody_waiting(tmp_path: Path) -> Non
     assert time.monotonic() - began < 60, "far less than anybody's patience"
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_holder_goes_on_as_soon_as_it_is_killed(tmp_path: Path) -> None:
     folder, begun, log = tmp_path / "cache", tmp_path / "begun", tmp_path / "log"
     (holder,) = started(lambda: opened(folder, 1 << 20).get_or_encode([picture(1)], Stuck(log=begun)))
@@ -184,6 +189,7 @@ def test_who_waits_for_a_holder_goes_on_as_soon_as_it_is_killed(tmp_path: Path) 
     assert len(log.read_text().split()) == 1, "and one of them took over"
 
 
+@pytest.mark.slow
 def test_a_holder_that_hangs_is_waited_for_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samovar.cache.cache.PATIENCE", 0.4)
     folder, begun = tmp_path / "cache", tmp_path / "begun"
@@ -247,6 +253,7 @@ def test_a_process_stopped_while_it_writes_statistics_does_not_slow_hits_down(
     assert {row.tier: row.counts.hits for row in opened(folder, 1 << 20).stats()}["disk"] == 3
 
 
+@pytest.mark.slow
 def test_a_long_job_of_ones_own_does_not_use_up_the_patience_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def no_more_threads(thread: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
+@pytest.mark.slow
 def test_the_hint_at_hand_is_finished_and_the_rest_forgotten_when_the_process_ends(tmp_path: Path) -> None:
     program = f"""
         import threading, time

@@ -97,6 +97,7 @@ def test_every_lack_and_every_break_says_how_to_mend_it() -> None:
     assert [finding for finding in findings if finding.state != "ok" and not finding.advice] == []
 
 
+@pytest.mark.slow
 def test_the_cache_looked_at_is_the_one_that_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

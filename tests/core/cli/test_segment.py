@@ -214,6 +214,7 @@ def test_a_file_that_no_format_writes_is_no_folder(
     assert [path.name for path in tmp_path.iterdir()] == [photo]
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_long_says_what_it_is_doing(run: Run, photo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "PATIENCE", 0.0)
     encode = FilledBoxes.encode

@@ -44,6 +44,7 @@ def rectangle(tag: Tag) -> tuple[float, float, float, float]:
     return tag.x - width / 2, tag.y - height / 2, tag.x + width / 2, tag.y + height / 2
 
 
+@pytest.mark.slow
 @given(masks=any_masks())
 def test_any_masks_of_any_size_can_be_drawn(masks: Masks) -> None:
     drawn = draw_overlay(blank(masks), masks)

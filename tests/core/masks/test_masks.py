@@ -85,6 +85,7 @@ def test_a_slice_shares_the_memory_of_the_whole() -> None:
     assert np.shares_memory(masks[1:3].runs.counts, masks.runs.counts)
 
 
+@pytest.mark.slow
 @given(stacks(max_count=4), st.data())
 def test_concat_undoes_slicing(stack: Stack, data: st.DataObject) -> None:
     masks = Masks.from_array(stack)
@@ -258,6 +259,7 @@ def test_no_masks_at_all_work_everywhere() -> None:
     assert pickle.loads(pickle.dumps(none)).equals(none)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (20_000, 200), (200, 20_000)])
 def test_tiny_long_and_tall_images_work_everywhere(size: tuple[int, int]) -> None:
     width, height = size

@@ -13,6 +13,7 @@ from samovar.masks import Masks
 from tests.core.masks.shapes import Stack, coco_rles, stacks
 
 
+@pytest.mark.slow
 @given(stacks(min_count=1))
 def test_areas_and_boxes_are_those_of_pycocotools(stack: Stack) -> None:
     masks, rles = Masks.from_array(stack), coco_rles(stack)
@@ -23,6 +24,7 @@ def test_areas_and_boxes_are_those_of_pycocotools(stack: Stack) -> None:
     assert masks.areas.dtype == np.int64
 
 
+@pytest.mark.slow
 @given(stacks())
 def test_boxes_are_tight(stack: Stack) -> None:
     for mask, box in zip(stack, Masks.from_array(stack).boxes):
@@ -31,6 +33,7 @@ def test_boxes_are_tight(stack: Stack) -> None:
         assert box.tolist() == expected
 
 
+@pytest.mark.slow
 @given(stacks(max_count=4, max_side=40), st.integers(0, 2**32 - 1))
 def test_iou_is_bit_for_bit_that_of_pycocotools_with_and_without_crowds(stack: Stack, seed: int) -> None:
     masks, rles = Masks.from_array(stack), coco_rles(stack)
@@ -45,6 +48,7 @@ def test_iou_is_bit_for_bit_that_of_pycocotools_with_and_without_crowds(stack: S
     assert np.array_equal(masks[:cut].iou(masks[cut:], crowd=crowd), expected)
 
 
+@pytest.mark.slow
 @given(stacks(max_count=4, max_side=40))
 def test_box_iou_is_the_overlap_of_the_filled_boxes(stack: Stack) -> None:
     masks = Masks.from_array(stack)

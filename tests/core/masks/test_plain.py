@@ -66,11 +66,13 @@ def says_true(code: str, **environment: str) -> bool:
     return done.stdout.strip() == "True"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "loads"), [(1, False), (3, False), (30_000, True)])
 def test_numba_is_loaded_for_many_masks_and_not_for_one(count: int, loads: bool) -> None:
     assert says_true(USE.format(count=count)) is loads
 
 
+@pytest.mark.slow
 def test_who_goes_on_asking_for_one_soon_has_the_machine_code() -> None:
     again = USE.format(count=300).replace("masks.to_coco_rle(), ", "[masks.to_coco_rle() for _ in range(100)], ")
     assert says_true(again)

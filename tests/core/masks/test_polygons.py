@@ -87,6 +87,7 @@ def along(ring: NDArray[Any]) -> NDArray[Any]:
     return points
 
 
+@pytest.mark.slow
 @given(stacks(min_count=1, max_count=1, max_side=40), st.sampled_from([0.3, 0.5, 0.75, 1.0, 2.5, 6.0]))
 def test_a_simplified_outline_strays_no_farther_than_the_tolerance(stack: Stack, tolerance: float) -> None:
     masks = Masks.from_array(stack)
@@ -137,6 +138,7 @@ coordinates = st.floats(-60, 120, allow_subnormal=False) | st.integers(-20, 160)
 flat_rings = st.integers(3, 9).flatmap(lambda count: st.lists(coordinates, min_size=2 * count, max_size=2 * count))
 
 
+@pytest.mark.slow
 @given(st.lists(flat_rings, min_size=1, max_size=3), st.integers(1, 70), st.integers(1, 70))
 def test_the_coco_rule_draws_exactly_what_pycocotools_draws(rings: list[list[float]], width: int, height: int) -> None:
     theirs = coco.merge(coco.frPyObjects(rings, height, width))
@@ -144,6 +146,7 @@ def test_the_coco_rule_draws_exactly_what_pycocotools_draws(rings: list[list[flo
     assert ours.to_coco_rle()[0]["counts"].encode() == theirs["counts"]
 
 
+@pytest.mark.slow
 @given(flat_rings, st.integers(1, 40), st.integers(1, 40))
 def test_the_even_odd_rule_takes_the_pixels_whose_centre_is_inside(ring: list[float], width: int, height: int) -> None:
     (mask,) = Masks.from_polygons([[ring]], width, height).to_array()

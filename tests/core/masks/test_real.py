@@ -33,12 +33,14 @@ def each(photos: Photos) -> Iterator[tuple[list[dict[str, Any]], Masks]]:
     return iter(photos)
 
 
+@pytest.mark.slow
 def test_their_text_comes_back_byte_for_byte_and_their_areas_are_those_annotated(photos: Photos) -> None:
     for rows, masks in each(photos):
         assert masks.to_coco_rle() == [row["rle"] for row in rows]
         assert masks.areas.tolist() == [row["area"] for row in rows]
 
 
+@pytest.mark.slow
 def test_their_pixels_are_those_that_pycocotools_decodes(photos: Photos) -> None:
     for rows, masks in each(photos):
         theirs = coco.decode([row["rle"] for row in rows]).transpose(2, 0, 1)
@@ -47,6 +49,7 @@ def test_their_pixels_are_those_that_pycocotools_decodes(photos: Photos) -> None
         assert Masks.from_packed(masks.to_packed(), masks.width, masks.height).equals(masks)
 
 
+@pytest.mark.slow
 def test_their_polygons_are_exact_and_a_tolerance_below_a_pixel_costs_them_little(photos: Photos) -> None:
     losses, kept, given = [], 0, 0
     for _, masks in each(photos):

@@ -23,11 +23,13 @@ def thousand() -> Masks:
     return Masks.from_crops([crops[index % 20] for index in range(1000)], origins, 4000, 3000)
 
 
+@pytest.mark.slow
 def test_a_thousand_masks_of_12_megapixels_stay_under_50_megabytes(thousand: Masks) -> None:
     assert thousand.areas.min() > 5000
     assert thousand.nbytes < 50e6
 
 
+@pytest.mark.slow
 def test_even_a_thousand_discs_over_the_whole_image_stay_under_50_megabytes() -> None:
     yy, xx = np.mgrid[:3000, :4000].astype(np.float32)
     disc = Masks.from_array((((xx - 2000) / 2000) ** 2 + ((yy - 1500) / 1500) ** 2 < 1)[None])
@@ -77,5 +79,6 @@ assert masks[0].union().equals(masks[0])
     assert loaded_after(code) == set()
 
 
+@pytest.mark.slow
 def test_numba_is_seen_as_soon_as_a_kernel_is_called() -> None:
     assert loaded_after("Masks.from_array(np.ones((1, 2, 3), bool))") >= {"numba"}

@@ -19,6 +19,7 @@ from tests.core.masks.shapes import Stack, blobs, stacks
 sides = st.one_of(st.integers(1, 12), st.integers(1, 200))
 
 
+@pytest.mark.slow
 @given(stacks(max_side=80), sides, sides)
 def test_resize_takes_the_pixel_under_each_new_pixels_centre(stack: Stack, width: int, height: int) -> None:
     rows = (2 * np.arange(height) + 1) * stack.shape[1] // (2 * height)
@@ -27,6 +28,7 @@ def test_resize_takes_the_pixel_under_each_new_pixels_centre(stack: Stack, width
     assert np.array_equal(resized.to_array(), stack[:, rows][:, :, columns])
 
 
+@pytest.mark.slow
 @given(stacks(min_count=1, max_count=1, max_side=80), st.integers(1, 4), st.integers(1, 4))
 def test_resize_by_whole_factors_is_that_of_pillow(stack: Stack, across: int, down: int) -> None:
     size = stack.shape[2] * across, stack.shape[1] * down
@@ -36,6 +38,7 @@ def test_resize_by_whole_factors_is_that_of_pillow(stack: Stack, across: int, do
     assert enlarged.resize(stack.shape[2], stack.shape[1]).equals(Masks.from_array(stack))
 
 
+@pytest.mark.slow
 @given(stacks(max_side=40), st.integers(-50, 60), st.integers(-50, 60), st.integers(1, 60), st.integers(1, 60))
 def test_a_crop_is_a_window_with_background_outside_the_image(stack: Stack, x: int, y: int, w: int, h: int) -> None:
     around = np.pad(stack, ((0, 0), (120, 120), (120, 120)))
@@ -132,6 +135,7 @@ def test_clean_fills_holes_before_it_drops_islands() -> None:
     assert np.array_equal(cleaned, expected)
 
 
+@pytest.mark.slow
 @given(stacks(max_count=5, max_side=30), st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.sampled_from(["mask", "box"]))
 def test_nms_keeps_what_no_better_scored_mask_covers(
     stack: Stack, threshold: float, by: Literal["mask", "box"]
@@ -151,6 +155,7 @@ def test_nms_by_anything_else_is_refused() -> None:
         Masks.empty(3, 3).nms(0.5, by="area")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @given(stacks(max_side=60))
 def test_rotated_boxes_hold_every_corner_of_every_pixel(stack: Stack) -> None:
     masks = Masks.from_array(stack)

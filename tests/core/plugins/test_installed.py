@@ -10,6 +10,8 @@ import pytest
 
 from tests.core.plugins.installed import install, python
 
+pytestmark = pytest.mark.slow
+
 GOOD = """
 import samovar
 from samovar.plugins import SegmenterSpec

@@ -30,11 +30,13 @@ def loaded(code: str, *path: Path) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()) & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", LISTINGS.values(), ids=LISTINGS)
 def test_listing_imports_nothing_heavy(code: str) -> None:
     assert loaded(code) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", LISTINGS.values(), ids=LISTINGS)
 def test_that_a_plugin_which_imports_a_heavy_library_to_register_would_be_seen(code: str, tmp_path: Path) -> None:
     """The proof that the test above can fail: stand-ins for the libraries, and a plugin that imports them."""
@@ -47,6 +49,7 @@ def test_that_a_plugin_which_imports_a_heavy_library_to_register_would_be_seen(c
     assert loaded(code, tmp_path) == {"torch", "numba"}
 
 
+@pytest.mark.slow
 def test_the_models_of_the_base_install_are_listed_as_json() -> None:
     done = python("-m", "samovar", "models", "--json")
     rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}

@@ -10,6 +10,8 @@ import pytest
 from tests.core.plugins.installed import ROOT, install, python
 from tests.core.plugins.test_scaffold import entry_points
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "tutorial" / "your-own-plugin.md"
 PACKAGE = ROOT / "docs" / "tutorial" / "samovar-threshold"
 
@@ -26,7 +28,6 @@ def path(tmp_path: Path) -> list[Path]:
     return [PACKAGE / "src", tmp_path]
 
 
-@pytest.mark.slow
 def test_its_own_tests_pass(path: list[Path]) -> None:
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", path=path, folder=PACKAGE)
     assert tested.returncode == 0, tested.stdout

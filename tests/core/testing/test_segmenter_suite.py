@@ -446,6 +446,7 @@ def test_a_segmenter_that_keeps_its_promises_fails_nothing(segmenter: Segmenter)
     assert failures(ReferenceTests, segmenter=segmenter) == {}
 
 
+@pytest.mark.slow
 def test_the_suite_fails_under_pytest_as_well_and_shows_values(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "import pytest\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from benchmarks.protocol import iou
@@ -34,6 +35,7 @@ def decoded(
     return segmenter.decode([embedding], [Prompts.of(list(prompts))], options or DecodeOptions())[0]
 
 
+@pytest.mark.slow
 def test_a_box_a_click_and_a_mask_each_find_a_plain_disc(segmenter: DefaultSegmenter) -> None:
     image, truth = disc()
     (embedding,) = segmenter.encode([image])
@@ -112,6 +114,7 @@ def test_a_lower_threshold_never_shrinks_a_mask(segmenter: DefaultSegmenter) -> 
     assert areas == sorted(areas, reverse=True)
 
 
+@pytest.mark.slow
 def test_answers_do_not_depend_on_what_else_is_asked(segmenter: DefaultSegmenter) -> None:
     image, _ = disc()
     (embedding,) = segmenter.encode([image])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from samovar import Image
 from samovar.embedding import Embedding
@@ -34,6 +35,7 @@ def test_it_stays_under_two_megabytes_even_where_everything_is_a_region(segmente
     assert embedding.nbytes < 2_000_000
 
 
+@pytest.mark.slow
 def test_a_picture_of_twelve_megapixels_takes_no_more_than_a_small_one(segmenter: DefaultSegmenter) -> None:
     (embedding,) = segmenter.encode([busy(4000, 3000)])
     assert embedding.nbytes < 2_000_000
@@ -46,6 +48,7 @@ def test_encoding_twice_gives_the_same_bytes(segmenter: DefaultSegmenter) -> Non
         assert tensor.tobytes() == second.tensors[name].tobytes(), name
 
 
+@pytest.mark.slow
 def test_threads_encode_what_one_thread_does(segmenter: DefaultSegmenter) -> None:
     images = [busy(120, 90, seed) for seed in range(6)]
     alone = segmenter.encode(images)

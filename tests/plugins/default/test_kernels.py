@@ -47,6 +47,7 @@ def test_every_node_of_a_tree_is_an_interval_of_its_leaf_order(seed: int, n: int
         assert set(tree.order[tree.start[node] : tree.end[node]]) == set(np.flatnonzero(row))
 
 
+@pytest.mark.slow
 @given(seeds, st.integers(2, 25))
 def test_sums_and_votes_over_intervals_are_those_of_dense_membership(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
@@ -74,6 +75,7 @@ def grid(rows: int, cols: int, rng: np.random.Generator) -> tuple[NDArray[np.uin
     return first[shuffled].astype(np.uint16), second[shuffled].astype(np.uint16), rows * cols
 
 
+@pytest.mark.slow
 @given(seeds)
 def test_distances_are_dijkstras(seed: int) -> None:
     sparse = pytest.importorskip("scipy.sparse", reason="SciPy's Dijkstra is the reference")

@@ -81,6 +81,7 @@ def fingerprint_of(folder: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_other_code_has_another_fingerprint(tmp_path: Path, segmenter: DefaultSegmenter) -> None:
     """An embedding that earlier code left in a cache must never be taken for one of today's."""
     copy = tmp_path / "samovar_plugins" / "default"

@@ -24,6 +24,7 @@ ORACLE_FLOOR = 0.64
 THREE_POINTS_FLOOR = 0.71
 
 
+@pytest.mark.slow
 def test_boxes_find_objects(segmenter: DefaultSegmenter, known: list[Known]) -> None:
     found: list[float] = []
     for one in known:
@@ -32,6 +33,7 @@ def test_boxes_find_objects(segmenter: DefaultSegmenter, known: list[Known]) -> 
     assert np.mean(found) > BOX_FLOOR
 
 
+@pytest.mark.slow
 def test_one_click_finds_objects_and_one_of_three_answers_is_better(
     segmenter: DefaultSegmenter, known: list[Known]
 ) -> None:
@@ -70,6 +72,7 @@ def clicked(
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feed", [False, True], ids=["clicks alone", "with the last answer handed back"])
 def test_corrections_improve_the_answer(segmenter: DefaultSegmenter, known: list[Known], feed: bool) -> None:
     """Each further click helps on average, and three clicks are good."""
@@ -79,6 +82,7 @@ def test_corrections_improve_the_answer(segmenter: DefaultSegmenter, known: list
     assert third > THREE_POINTS_FLOOR
 
 
+@pytest.mark.slow
 def test_predicted_ious_tell_good_answers_from_bad_ones(segmenter: DefaultSegmenter, known: list[Known]) -> None:
     """Scores rise and fall with the true IoU, and are right on average."""
     predicted: list[float] = []

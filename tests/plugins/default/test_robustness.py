@@ -64,6 +64,7 @@ def test_tiny_and_thin_pictures(segmenter: DefaultSegmenter, kind: str, size: tu
     ask_everything(segmenter, picture(kind, *size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "noise", "grey", "slope"])
 def test_pictures_with_nothing_to_see_or_too_much(segmenter: DefaultSegmenter, kind: str) -> None:
     ask_everything(segmenter, picture(kind, 320, 240))
@@ -100,6 +101,7 @@ def dotted(kind: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return pixels, thing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["disc", "scan", "text", "nodata"])
 def test_a_click_on_a_flat_background_finds_it_and_one_on_the_small_thing_finds_that(
     segmenter: DefaultSegmenter, kind: str
@@ -116,6 +118,7 @@ def test_a_click_on_a_flat_background_finds_it_and_one_on_the_small_thing_finds_
         assert (mask & meant).sum() / (mask | meant).sum() > 0.8, (x, y)
 
 
+@pytest.mark.slow
 def test_everything_of_a_flat_picture_with_one_thing_is_found(segmenter: DefaultSegmenter) -> None:
     pixels, thing = dotted("disc")
     masks = samovar.Runtime(segmenter).segment_all(Image(pixels), pred_iou_thresh=0.2).to_array()

@@ -16,6 +16,8 @@ from samovar.prompts import Prompts
 from samovar.protocols import DecodeOptions
 from samovar_plugins.default.segmenter import DefaultSegmenter
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("flat", "halves", "line", "dot", "slope", "soft", "noise", "grain", "bits", "checks", "nodata", "frame")
 COLOURS = ((0, 0, 0), (255, 255, 255), (200, 30, 30), (128, 128, 128), (20, 90, 60), (254, 255, 255))
 SIZES = st.one_of(
@@ -112,7 +114,6 @@ def test_no_made_image_is_left_without_an_answer(
     check(segmenter, pixels, seed)
 
 
-@pytest.mark.slow
 @given(images, st.integers(0, 2**16))
 @settings(max_examples=200, deadline=None)
 def test_not_one_of_many_made_images_is_left_without_an_answer(
@@ -121,7 +122,6 @@ def test_not_one_of_many_made_images_is_left_without_an_answer(
     check(segmenter, pixels, seed)
 
 
-@pytest.mark.slow
 @given(images)
 @settings(max_examples=40, deadline=None)
 def test_every_made_image_has_automatic_masks(segmenter: DefaultSegmenter, pixels: NDArray[np.uint8]) -> None:

@@ -12,6 +12,8 @@ from samovar_plugins.toolkit import SamSegmenter
 from tests.plugins.edge_tam.weights import random_weights, tiny, tiny_of
 from tests.plugins.sam.weights import saved, two_seeds
 
+pytestmark = pytest.mark.slow
+
 
 class TestEdgeTam(SegmenterTests):
     # A product of matrices rounds differently when it has more rows, so a chunk of prompts differs from one alone in

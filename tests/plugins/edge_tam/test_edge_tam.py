@@ -73,6 +73,7 @@ def test_the_merged_encoder_equals_the_published_branches() -> None:
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max()))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_meta_is_recognised_by_its_path_alone(edgetam: Path) -> None:
     assert identify_weights(edgetam) == NAME
     assert samovar.load(edgetam, device="cpu", cache="off").name == NAME
@@ -98,6 +99,7 @@ def test_other_sizes_are_described_and_refused(tmp_path: Path) -> None:
         FAMILY.load(NAME, weights=str(tmp_path / "w.pt"), device="cpu", dtype="auto")
 
 
+@pytest.mark.slow
 def test_sam_2_says_what_it_is_given(edgetam: Path) -> None:
 
     with pytest.raises(

@@ -27,6 +27,8 @@ from samovar_plugins.sam2.memory import MemoryTracker
 from samovar_plugins.toolkit import SamVideoSegmenter
 from tests.plugins.edge_tam.weights import PUBLISHED, random_weights, tiny_of
 
+pytestmark = pytest.mark.slow
+
 SIDE = 256
 
 

@@ -18,6 +18,8 @@ from samovar_plugins.toolkit import SamSegmenter, group_prompts
 from tests.plugins.sam.models import FAMILIES, tiny, tiny_of
 from tests.plugins.sam.weights import random_weights
 
+pytestmark = pytest.mark.slow
+
 ONE, THREE = DecodeOptions(logits=True), DecodeOptions(multimask=True, logits=True)
 CLICK = Prompt(points=[(30, 20)])
 
@@ -115,7 +117,6 @@ def test_logits_of_another_shape_are_refused() -> None:
         answer(tiny("sam"), Prompt(mask=np.full((256, 256), -1, np.float32)))
 
 
-@pytest.mark.slow
 def test_five_thousand_prompts_are_answered_in_order() -> None:
     model = tiny("sam")
     boxes = np.random.default_rng(0).uniform(0, 20, (5000, 4)).astype(np.float32)

@@ -19,6 +19,8 @@ from samovar.testing import SegmenterTests
 from tests.conftest import ROOT
 from tests.plugins.sam.weights import random_weights
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = ROOT / "docs" / "how-to" / "samovar-conv-sam"
 
 

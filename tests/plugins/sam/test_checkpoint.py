@@ -99,6 +99,7 @@ def test_a_folder_in_several_parts_is_one_checkpoint(tmp_path: Path) -> None:
     assert read_header(tmp_path).shapes.keys() == weights.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", ["zip", "safetensors"])
 def test_a_truncated_file_still_says_what_it_was(writer: str, tmp_path: Path) -> None:
     path = WRITERS[writer](tmp_path, random_weights("mobile-sam", MOBILE))
@@ -149,6 +150,7 @@ def test_bytes_at_random_are_refused_or_read_but_never_anything_else(tmp_path: P
             read_header(path)
 
 
+@pytest.mark.slow
 def test_a_few_bytes_cannot_ask_for_all_memory(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")  # None, as the two thousand millionth object to be remembered

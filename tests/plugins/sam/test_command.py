@@ -19,6 +19,8 @@ from tests.plugins.sam.weights import MOBILE, random_weights
 from tests.plugins.sam2.weights import Sizes as Sizes2
 from tests.plugins.sam2.weights import random_weights as weights2
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINTS: dict[str, Callable[[], dict[str, Any]]] = {
     "mobile_sam.pt": lambda: random_weights("mobile-sam", MOBILE),
     "sam_hq_vit_tiny.pth": lambda: random_weights("sam-hq-tiny", MOBILE),
@@ -29,7 +31,6 @@ CHECKPOINTS: dict[str, Callable[[], dict[str, Any]]] = {
 """The small ones, at full size."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_published_checkpoint_segments_a_photo(name: str, tmp_path: Path, photo: Path) -> None:
     checkpoint, out = tmp_path / name, tmp_path / "masks.json"

@@ -14,6 +14,8 @@ from samovar_plugins.toolkit import SamSegmenter
 from tests.plugins.sam.models import tiny, tiny_of
 from tests.plugins.sam.weights import random_weights, saved, two_seeds
 
+pytestmark = pytest.mark.slow
+
 
 class FamilyTests(SegmenterTests):
     family: ClassVar[Kind]

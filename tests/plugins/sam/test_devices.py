@@ -50,6 +50,7 @@ def on_meta(family: Kind | str) -> SamComponents:
         return build_sam(family, StateDict(random_weights(family), "meta", torch.bfloat16), TINY.frame)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*FAMILIES, "sam2"])
 def test_neither_network_makes_a_device_and_its_host_wait_for_each_other(family: str) -> None:
     parts = on_meta(family)

@@ -16,8 +16,9 @@ from samovar_plugins.sam.plugin import MODELS
 from tests.plugins.sam.golden_cases import FOLDER, SAMPLE, SIZES, cases
 from tests.plugins.sam.structured import structured_weights
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.npz")))
 def test_full_size_answers_are_those_of_the_published_code(name: str, tmp_path: Path) -> None:
     family = next(model.kind for model in MODELS if model.name == name)

@@ -17,6 +17,8 @@ from samovar.plugins import list_segmenters
 from samovar_plugins.sam.plugin import FAMILY, MODELS
 from tests.plugins.sam.weights import MOBILE, random_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mobile(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,7 +32,6 @@ def load(name: str, path: Path, device: str = "cpu", dtype: str = "auto") -> obj
     return FAMILY.load(name, weights=str(path), device=device, dtype=dtype)
 
 
-@pytest.mark.slow
 def test_a_full_size_checkpoint_is_loaded_by_its_path_and_answers(mobile: Path, photo: Path) -> None:
     model = samovar.load(mobile, device="cpu", cache="off")
     assert model.name == "mobile-sam"

@@ -54,7 +54,7 @@ def low_rank(monkeypatch: pytest.MonkeyPatch) -> list[LowRankImageState]:
         used.append(seen)
         return plain(seen, start, stop)
 
-    monkeypatch.setattr(LowRankImageState, "onwards", watch)
+    monkeypatch.setattr(LowRankImageState, "project", watch)
     return used
 
 

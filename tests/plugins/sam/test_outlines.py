@@ -74,6 +74,7 @@ def sams(side: int, size: tuple[int, int]) -> Interpolation:
     return through_square((side, side), FRAME, ResizeLongestSide(FRAME).used(size[1], size[0]), size)
 
 
+@pytest.mark.slow
 @example(513, 200, 65536, 5.0)  # has a pixel of 1.9e-9
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 2**31), st.sampled_from([0.3, 5.0]))
 @settings(max_examples=40)
@@ -159,6 +160,7 @@ def test_an_axis_holds_the_whole_interpolation(logits: int, pixels: int, mode: s
     assert axis.excess == pytest.approx(-np.minimum(matrix.numpy(), 0).sum(axis=1).min(), abs=1e-7)
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 400),
     st.integers(1, 400),
@@ -213,6 +215,7 @@ print("numba" in sys.modules, "numpy.ma" in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clicks", "loads"), [(1, "False False"), (4, "True ")])
 def test_a_single_click_loads_no_compiler(clicks: int, loads: str, repository: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(repository)}

@@ -12,6 +12,8 @@ from samovar_plugins.toolkit import SamSegmenter
 from tests.plugins.sam.weights import saved, two_seeds
 from tests.plugins.sam2.weights import random_weights, tiny, tiny_of
 
+pytestmark = pytest.mark.slow
+
 
 class TestSam2(SegmenterTests):
     # A product of matrices rounds differently when it has more rows, so a chunk of prompts differs from one alone in

@@ -40,6 +40,7 @@ def one_line(error: BaseException) -> str:
     return str(error)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_meta_is_recognised_by_its_path_alone(tiny21: Path) -> None:
     assert identify_weights(tiny21) == "sam2.1-tiny"
     assert samovar.load(tiny21, device="cpu", cache="off").name == "sam2.1-tiny"
@@ -72,6 +73,7 @@ def test_sam_2_and_2_1_are_told_apart(tiny21: Path) -> None:
         load("sam2-tiny", tiny21)
 
 
+@pytest.mark.slow
 def test_weights_of_sam_are_named(tmp_path: Path) -> None:
     path = tmp_path / "sam.pth"
     torch.save(sam_weights("sam"), path)
@@ -88,6 +90,7 @@ def test_sam_names_a_checkpoint_of_sam_2(tiny21: Path) -> None:
         SAM.load("sam-vit-b", weights=str(tiny21), device="cpu", dtype="auto")
 
 
+@pytest.mark.slow
 def test_a_truncated_file_is_named_with_what_it_looks_like(tiny21: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn.pt"
     torn.write_bytes(tiny21.read_bytes()[: tiny21.stat().st_size // 2])
@@ -117,6 +120,7 @@ def test_float16_on_a_cpu_is_refused(tiny21: Path) -> None:
         load("sam2.1-tiny", tiny21, dtype="float16")
 
 
+@pytest.mark.slow
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     weights = random_weights(PUBLISHED)
     del weights["sam_mask_decoder.conv_s1.bias"], weights["sam_mask_decoder.obj_score_token.weight"]

@@ -25,6 +25,8 @@ from samovar_plugins.sam2.plugin import MODELS, convert_video_name
 from samovar_plugins.sam2.video import memory_tracker
 from samovar_plugins.toolkit import SamSegmenter, assemble
 
+pytestmark = pytest.mark.slow
+
 POINTS = "sam_prompt_encoder.point_embeddings"
 
 

@@ -19,6 +19,8 @@ from samovar.protocols import DecodeOptions
 from samovar_plugins.sam3.segmenter import Sam3Segmenter
 from tests.plugins.sam3.tiny import TRACKER, VISION, loaded, reference, save
 
+pytestmark = pytest.mark.slow
+
 BOX = (60.0, 80.0, 420.0, 360.0)
 
 

@@ -21,6 +21,8 @@ from samovar_plugins.sam3.segmenter import Sam3Segmenter
 from samovar_plugins.toolkit import SamSegmenter
 from tests.plugins.sam3.tiny import loaded, reference, save
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -27,6 +27,8 @@ from samovar.tracking import Tracker, VideoSegmenter
 from samovar_plugins.sam2.memory import MemoryTracker
 from tests.plugins.sam3.tiny import reference, save
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Runtime:

@@ -69,6 +69,7 @@ WRAPPERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_what_trainers_put_around_weights_is_taken_off(wrapper: str, weights: Tensors, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", WRAPPERS[wrapper](weights))
@@ -84,6 +85,7 @@ def test_harmless_things_beside_the_tensors_are_taken(weights: Tensors, tmp_path
     assert load(path).fingerprint == load(save(tmp_path / "plain.pth", weights)).fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra",
     [

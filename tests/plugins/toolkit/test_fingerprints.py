@@ -61,6 +61,7 @@ def test_other_weights_at_the_same_path_never_hit(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_container_is_no_part_of_the_weights(tmp_path: Path) -> None:
     torch.save(weights(), tmp_path / "w.pth")
     torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in weights().items()}}, tmp_path / "ddp.pt")
@@ -112,6 +113,7 @@ def test_a_file_that_has_just_been_written_is_not_remembered(tmp_path: Path, sto
     assert not store.exists()
 
 
+@pytest.mark.slow
 def test_a_remembered_file_that_is_written_over_is_hashed(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def test_of_several_that_want_a_file_one_downloads_it(server: Server) -> None:
     assert {path.name for path in found[0].result().parent.iterdir()} <= {"w.pth", ".w.pth.lock"}
 
 
+@pytest.mark.slow
 def test_a_download_that_does_not_get_on_is_not_waited_for_any_longer(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +229,7 @@ def test_weights_that_other_programs_got_from_the_hub_are_used(tmp_path: Path) -
     assert located("owner/one", tmp_path, HF_ENDPOINT=nobody).stdout.strip() == str(snapshot)
 
 
+@pytest.mark.slow
 def test_a_model_named_by_its_hub_id_has_the_weights_that_are_there(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from safetensors.torch import save
@@ -258,6 +260,7 @@ def test_half_a_checkpoint_in_the_hubs_cache_is_not_enough(tmp_path: Path) -> No
     assert located("owner/three", tmp_path, HF_HUB_OFFLINE="1").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_downloaded(server: Server, tmp_path: Path) -> None:
     commit = "1" * 40
     server.etag = hashlib.sha256(DATA).hexdigest()
