@@ -40,7 +40,7 @@ def failure(path: Path, doing: str, error: OSError) -> SamovarError:
     """The one-line error for an operating-system failure while `doing` something with `path`."""
     if error.errno == errno.ENAMETOOLONG:  # wrong with this one path, where a full disk would be with the next as well
         return InputError(f"{path}: cannot {doing}: {error.strerror}; use a shorter name")
-    return SamovarError(f"{path}: cannot {doing}: {error.strerror or error}; mend that and run again")
+    return SamovarError(f"{path}: cannot {doing}: {error.strerror or error}; put that right and run again")
 
 
 def check_folder(path: Path, what: str) -> None:

@@ -154,7 +154,7 @@ class OverlayVideo:
             yield
         except self._av.error.FFmpegError as error:
             # A container that takes no H.264 may say so only now, as an invalid argument.
-            remedy = "name a .mp4, .mkv or .webm" if isinstance(error, ValueError) else "mend that and run again"
+            remedy = "name a .mp4, .mkv or .webm" if isinstance(error, ValueError) else "put that right and run again"
             raise SamovarError(f"{self._path}: cannot be written: {one_line(error)}; {remedy}") from error
 
     def close(self) -> None:

@@ -224,7 +224,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, option: str, name: str) -> None
     source = write_video(tmp_path / "a.mp4", FRAMES[:2])
     (tmp_path / name).symlink_to("/dev/full")
     done = samovar("track", str(source), *PROMPTS, option, str(tmp_path / name), status=1)
-    assert b"No space left on device; mend that and run again" in done.stderr
+    assert b"No space left on device; put that right and run again" in done.stderr
     assert done.stderr.count(b"\n") == 1
 
 
