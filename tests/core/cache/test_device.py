@@ -421,6 +421,8 @@ def test_the_kernel_does_the_same_in_tritons_interpreter() -> None:
     program = """
 import numpy
 import torch
+from samovar.cache.cuda import restore
+from samovar.cache.tensors import Quantized, dequantize
 from tests.core.cache.test_device import random_integers
 for shape in ((32, 100, 7), (2, 600)):
     for dtype in (torch.float32, torch.float16):
@@ -438,6 +440,7 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here() -> None:
     """Which the interpreter does not tell: it runs Python, of which Triton's compiler takes only a part."""
     pytest.importorskip("triton")
     program = """
+from samovar.cache.cuda import kernel
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
